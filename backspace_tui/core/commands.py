@@ -1,0 +1,97 @@
+"""What a window may ask of a session, as JSON lines over its socket.
+
+Each command is answered by one :class:`Reply` line: the ``seq`` of the event it caused, or an error.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", omit_defaults=True):
+    """Base of all commands."""
+
+
+class Say(Command, frozen=True, tag="say"):
+    """A message of the human: steers a working agent at its next turn, or is a follow-up when it rests."""
+
+    text: str
+
+
+class Pause(Command, frozen=True, tag="pause"):
+    """No further turn until :class:`Resume`."""
+
+
+class Resume(Command, frozen=True, tag="resume"):
+    """Go on after a pause."""
+
+
+class Stop(Command, frozen=True, tag="stop"):
+    """End the agent's work now (the running command is killed). During work the review keeps what there is."""
+
+
+class Quit(Command, frozen=True, tag="quit"):
+    """End the session's process in an orderly way; the session can be resumed."""
+
+
+class Answer(Command, frozen=True, tag="answer"):
+    """Answer the open question."""
+
+    text: str
+
+
+class Decide(Command, frozen=True, tag="decide"):
+    """Decide about hunks by id, in order, as one undoable group: all of them or none.
+
+    ``accept_protected`` confirms hunks of paths that run on someone's machine.
+    """
+
+    hunks: tuple[str, ...]
+    action: Literal["accept", "reject", "unstage", "review", "unreview", "comment"]
+    comment: str = ""
+    accept_protected: bool = False
+
+
+class Undo(Command, frozen=True, tag="undo"):
+    """Take back the last group of decisions that still stands."""
+
+
+class Verify(Command, frozen=True, tag="verify"):
+    """Run the tests on the accepted tree and come back to the review."""
+
+
+class Publish(Command, frozen=True, tag="publish"):
+    """Verify what is accepted, commit it, and with ``pull_request`` push it and open the request."""
+
+    pull_request: bool = True
+
+
+class Ping(Command, frozen=True, tag="ping"):
+    """Answered with the newest ``seq``; keeps the session from idling out."""
+
+
+AnyCommand = Say | Pause | Resume | Stop | Quit | Answer | Decide | Undo | Verify | Publish | Ping
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer to a command: ``error`` is one line, empty when the command was carried out."""
+
+    seq: int = 0
+    error: str = ""
+
+
+def encode(message: AnyCommand | Reply) -> bytes:
+    """One line, with its line feed."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def decode_command(line: bytes) -> AnyCommand:
+    """Raises :class:`msgspec.DecodeError` (a ``ValueError``) for anything that is not a command."""
+    return msgspec.json.decode(line, type=AnyCommand)
+
+
+def decode_reply(line: bytes) -> Reply:
+    """Raises :class:`msgspec.DecodeError` for anything that is not a reply."""
+    return msgspec.json.decode(line, type=Reply)

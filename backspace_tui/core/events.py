@@ -1,0 +1,289 @@
+"""The typed events of a session's log: the only truth about a session.
+
+Every event is a :class:`msgspec.Struct` tagged by ``type``. The writer of the log sets ``seq`` (1, 2, ...) and
+``time`` (UTC). Text fields hold no terminal control sequences, and no secrets. Tree and blob fields are object
+ids of the session's ``repo.git``. Paths are as in :mod:`backspace_tui.core.trees`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import msgspec
+
+from backspace_tui.core.protocols import ToolCall
+from backspace_tui.core.stages import Outcome, Stage
+
+SCHEMA_VERSION: Final = 1
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Verdict = Literal["passes", "fails as before", "newly fails", "not verified"]
+Action = Literal["accept", "reject", "undo", "unstage", "review", "unreview", "comment"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every event carries. ``attempt`` counts the runs of ``stage`` from 1."""
+
+    seq: int = 0
+    time: datetime = EPOCH
+    stage: Stage = "prepare"
+    attempt: int = 1
+
+
+class SessionStarted(Event, frozen=True, tag="session_started"):
+    """The first event: what was asked for. Nothing secret; keys are read again from the environment.
+
+    ``repository`` is the path or URL as given, ``models`` the chosen names in order (``offline`` and
+    ``scripted`` are not language models), ``settings`` the sandbox and project settings in force.
+    """
+
+    session: str
+    repository: str
+    prompt: str
+    version: str
+    models: tuple[str, ...] = ()
+    accept: Literal["all", "verified", "none"] = "none"
+    pull_request: bool = False
+    include_dirty: bool = False
+    interactive: bool = True
+    settings: dict[str, Any] = {}
+
+
+class SessionFinished(Event, frozen=True, tag="session_finished"):
+    """The process ended its work; a later event reopens the session."""
+
+    outcome: Literal["done", "failed", "stopped", "waiting"]
+    reason: str = ""
+    exit_code: int = 0
+
+
+class StageStarted(Event, frozen=True, tag="stage_started"):
+    """``stage`` begins."""
+
+
+class StageFinished(Event, frozen=True, tag="stage_finished"):
+    """``stage`` ended; ``detail`` is a short human text, ``data`` what later stages need from it."""
+
+    outcome: Outcome
+    detail: str = ""
+    data: dict[str, Any] = {}
+
+
+class Message(Event, frozen=True, tag="message"):
+    """Text between the human, the agent and the program.
+
+    ``kind``: ``prompt`` (what is asked, first or follow-up), ``steer`` (read at the next turn), ``rejection``
+    (the program tells the agent what was taken out), ``feedback`` (from the critique or a failed
+    verification), ``plan``, ``reply`` (the agent's closing words), ``notice`` (for the human alone).
+    """
+
+    role: Literal["user", "agent", "program"]
+    text: str
+    kind: Literal["prompt", "steer", "rejection", "feedback", "plan", "reply", "notice"] = "notice"
+
+
+class Question(Event, frozen=True, tag="question"):
+    """The workflow waits for an answer. ``about`` is ``ask_user``, ``plan`` or ``budget``."""
+
+    question: str
+    options: tuple[str, ...] = ()
+    about: Literal["ask_user", "plan", "budget"] = "ask_user"
+    call_id: str = ""
+
+
+class Answer(Event, frozen=True, tag="answer"):
+    """The answer to the question with sequence number ``question``."""
+
+    question: int
+    text: str
+
+
+class Paused(Event, frozen=True, tag="paused"):
+    """The agent takes no further turn. ``reason`` is ``user``, or why the program paused itself."""
+
+    reason: str = "user"
+
+
+class Resumed(Event, frozen=True, tag="resumed"):
+    """The agent goes on."""
+
+
+class Error(Event, frozen=True, tag="error"):
+    """Something failed; ``message`` is one line that says what happened and what to do."""
+
+    message: str
+    exit_code: int = 1
+    retryable: bool = False
+
+
+class AgentThinking(Event, frozen=True, tag="agent_thinking"):
+    """A coalesced piece of what the model streams. ``void`` marks that earlier pieces of this turn are void."""
+
+    text: str = ""
+    kind: Literal["text", "thinking"] = "text"
+    void: bool = False
+
+
+class ModelCalled(Event, frozen=True, tag="model_called"):
+    """A request went out; ``attempt_of_model`` counts from 1."""
+
+    model: str
+    attempt_of_model: int = 1
+
+
+class ModelFailed(Event, frozen=True, tag="model_failed"):
+    """That request failed; ``retry_in`` seconds until the same model is asked again, else the next one is."""
+
+    model: str
+    reason: str
+    retry_in: float | None = None
+
+
+class ModelReplied(Event, frozen=True, tag="model_replied"):
+    """A complete turn: all that is needed to continue the conversation after a crash."""
+
+    model: str
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float | None = None
+    seconds: float = 0.0
+
+
+class ToolStarted(Event, frozen=True, tag="tool_started"):
+    """A tool call begins. ``title`` is its one-line form for the screen (``read src/cart.py``)."""
+
+    call_id: str
+    tool: str
+    arguments: dict[str, Any] = {}
+    title: str = ""
+
+
+class ToolOutput(Event, frozen=True, tag="tool_output"):
+    """A coalesced piece of a command's output, cleaned for the screen."""
+
+    call_id: str
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+class ToolFinished(Event, frozen=True, tag="tool_finished"):
+    """A tool call ended; ``text`` is exactly what the model is told.
+
+    ``tree`` is W after the call, ``snapshot`` the tree of every file (the rollback point); both are empty when
+    the call changed nothing since the last event that named them.
+    """
+
+    call_id: str
+    tool: str
+    ok: bool
+    text: str
+    exit_code: int | None = None
+    seconds: float = 0.0
+    tree: str = ""
+    snapshot: str = ""
+
+
+class FileEdit(Event, frozen=True, tag="file_edit"):
+    """One path changed in W. ``by`` names who: a tool call's id, ``rejection``, ``undo`` or ``user``.
+
+    ``added`` and ``removed`` are line counts (0 for binaries).
+    """
+
+    path: str
+    added: int
+    removed: int
+    tree: str
+    by: str = ""
+
+
+class Decision(Event, frozen=True, tag="decision"):
+    """The human decided about a hunk (or a whole set of them with one key: one event a hunk, same ``group``).
+
+    ``tree`` is the accepted tree after it, ``before`` the one before it. ``work_before`` and ``work_after`` are
+    W around a rejection that was carried out. ``undoes`` is the ``group`` that an ``undo`` takes back. ``lines``
+    are the hunk's deleted and added lines as shown, for the message to the agent.
+    """
+
+    hunk: str
+    path: str
+    action: Action
+    tree: str
+    before: str
+    group: int = 0
+    comment: str = ""
+    undoes: int = 0
+    protected: bool = False
+    lines: tuple[str, ...] = ()
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A rejection waiting for the agent's turn boundary, or carried out."""
+
+    hunk: str
+    path: str
+    comment: str
+    lines: tuple[str, ...]
+    seq: int
+    applied: bool = False
+
+
+class Verification(Event, frozen=True, tag="verification"):
+    """What the tests say of ``tree``; ``baseline`` is the run on B alone (cached, shown once)."""
+
+    tree: str
+    verdict: Verdict | Literal["running", "baseline"]
+    command: str = ""
+    exit_code: int | None = None
+    output: str = ""
+    seconds: float = 0.0
+
+
+class GitOperation(Event, frozen=True, tag="git_operation"):
+    """Something happened in a repository.
+
+    ``operation``: ``base`` (B was imported: ``commit``, ``tree``, ``branch`` the user's branch or empty when
+    detached, ``detail`` what the user should know, such as uncommitted changes left out), ``snapshot`` (W and
+    the rollback tree outside a tool call), ``rejected`` (rejections carried out; ``hunks``), ``commit``
+    (``commit``, ``tree``, ``branch`` ours), ``push``.
+    """
+
+    operation: Literal["base", "snapshot", "rejected", "commit", "push"]
+    ok: bool = True
+    detail: str = ""
+    commit: str = ""
+    tree: str = ""
+    snapshot: str = ""
+    branch: str = ""
+    command: str = ""
+    output: str = ""
+    hunks: tuple[str, ...] = ()
+
+
+class PrCreation(Event, frozen=True, tag="pr_creation"):
+    """The pull request stands (forge ``github``) or is written down (forge ``local``)."""
+
+    forge: str
+    branch: str
+    base: str
+    title: str
+    body: str
+    commit: str
+    url: str = ""
+    number: int | None = None
+    created: bool = True
+
+
+class Unknown(Event, frozen=True, tag="unknown"):
+    """An event of a newer version: kept as it was read in ``raw``, and skipped by the fold."""
+
+    raw: dict[str, Any] = {}
+
+
+AnyEvent = (
+    SessionStarted | SessionFinished | StageStarted | StageFinished | Message | Question | Answer | Paused | Resumed
+    | Error | AgentThinking | ModelCalled | ModelFailed | ModelReplied | ToolStarted | ToolOutput | ToolFinished
+    | FileEdit | Decision | Verification | GitOperation | PrCreation | Unknown
+)  # fmt: skip
