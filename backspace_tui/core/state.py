@@ -1,0 +1,274 @@
+"""What a session is at one point of its log: a fold over its events.
+
+``state = apply(state, event)`` is pure and cheap; running transcripts (model text, command output) are not part of
+the state, a window reads them from the events themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from backspace_tui.core import events as ev
+from backspace_tui.core.stages import Outcome, Stage
+
+Status = Literal["new", "running", "paused", "waiting", "done", "failed", "stopped"]
+
+
+class EditedPath(msgspec.Struct, frozen=True):
+    """The newest edit of a path: the ``seq`` of its event and its line counts."""
+
+    seq: int
+    added: int
+    removed: int
+    by: str
+
+
+class SessionState(msgspec.Struct, frozen=True):
+    """A session, folded.
+
+    ``status``: ``waiting`` means for a person (review, question); ``done``, ``failed`` and ``stopped`` have no work
+    left that starts by itself. ``group`` is the number of the last decision group; ``standing`` the groups that an
+    undo can take back, oldest first. Costs are in US dollars, ``unpriced`` counts replies whose price is unknown.
+    """
+
+    started: ev.SessionStarted | None = None
+    last_seq: int = 0
+    last_time: datetime = ev.EPOCH
+    status: Status = "new"
+    stage: Stage = "prepare"
+    attempt: int = 0
+    stage_open: bool = False
+    outcome: Outcome | None = None
+    revisions: int = 0
+    prompt: str = ""
+    plan: str = ""
+    base_commit: str = ""
+    base_tree: str = ""
+    base_branch: str = ""
+    branch: str = ""
+    accepted_tree: str = ""
+    work_tree: str = ""
+    snapshot: str = ""
+    edits: dict[str, EditedPath] = {}
+    group: int = 0
+    standing: tuple[tuple[ev.Decision, ...], ...] = ()
+    rejected: dict[str, ev.Rejected] = {}
+    reviewed: frozenset[str] = frozenset()
+    comments: dict[str, str] = {}
+    verdicts: dict[str, ev.Verification] = {}
+    baseline: ev.Verification | None = None
+    verifying: str = ""
+    question: ev.Question | None = None
+    commits: tuple[str, ...] = ()
+    committed_tree: str = ""
+    request: ev.PrCreation | None = None
+    publishing: bool = False
+    model: str = ""
+    usd: float = 0.0
+    unpriced: int = 0
+    tokens: int = 0
+    turns: int = 0
+    sandbox: str = ""
+    error: str = ""
+    exit_code: int = 0
+
+    @property
+    def commit(self) -> str:
+        """The newest commit of the accepted work, or empty."""
+        return self.commits[-1] if self.commits else ""
+
+    @property
+    def request_stale(self) -> bool:
+        """Whether decisions since the commit changed what is accepted."""
+        return bool(self.committed_tree) and self.committed_tree != self.accepted_tree
+
+    @property
+    def verdict(self) -> ev.Verification | None:
+        """What the tests say of exactly the tree that is accepted now, if they ran."""
+        return self.verdicts.get(self.accepted_tree)
+
+    @property
+    def pending_rejections(self) -> tuple[ev.Rejected, ...]:
+        """Rejections that the agent's workspace has not seen yet, oldest first."""
+        return tuple(sorted((r for r in self.rejected.values() if not r.applied), key=lambda r: r.seq))
+
+
+def fold(events: Iterable[ev.AnyEvent], state: SessionState | None = None) -> SessionState:
+    """The state after all of ``events``, starting from ``state`` or from nothing."""
+    result = state or SessionState()
+    for event in events:
+        result = apply(result, event)
+    return result
+
+
+def apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
+    """The state after ``event``. Unknown events change only ``last_seq``."""
+    state = _apply(state, event)
+    return replace(state, last_seq=event.seq, last_time=event.time)
+
+
+def _apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
+    match event:
+        case ev.SessionStarted():
+            return replace(state, started=event, status="running", prompt=event.prompt)
+        case ev.SessionFinished(outcome=outcome):
+            return replace(state, status=outcome, error=event.reason, exit_code=event.exit_code)
+        case ev.StageStarted():
+            return _stage_started(state, event)
+        case ev.StageFinished():
+            return _stage_finished(state, event)
+        case ev.Message(kind="prompt"):
+            return replace(state, prompt=event.text, revisions=0)
+        case ev.Message(kind="plan"):
+            return replace(state, plan=event.text)
+        case ev.Question():
+            return replace(state, question=event, status="waiting")
+        case ev.Answer():
+            return replace(state, question=None, status="running")
+        case ev.Paused():
+            return replace(state, status="paused", error="" if event.reason == "user" else event.reason)
+        case ev.Resumed():
+            return replace(state, status="running", error="", exit_code=0)
+        case ev.Error():
+            return replace(state, error=event.message, exit_code=event.exit_code)
+        case ev.ModelCalled():
+            return replace(state, model=event.model)
+        case ev.ModelReplied():
+            return replace(
+                state,
+                model=event.model,
+                usd=state.usd + (event.usd or 0.0),
+                unpriced=state.unpriced + (event.usd is None),
+                tokens=state.tokens + event.tokens_in + event.tokens_out,
+                turns=state.turns + 1,
+            )
+        case ev.ToolFinished():
+            return _moved(state, event.tree, event.snapshot)
+        case ev.FileEdit():
+            edited = EditedPath(event.seq, event.added, event.removed, event.by)
+            return replace(state, edits={**state.edits, event.path: edited})
+        case ev.Decision():
+            return _decided(state, event)
+        case ev.Verification():
+            return _verified(state, event)
+        case ev.GitOperation():
+            return _git(state, event)
+        case ev.PrCreation():
+            return replace(state, request=event)
+        case _:
+            return state
+
+
+def _moved(state: SessionState, tree: str, snapshot: str) -> SessionState:
+    return replace(state, work_tree=tree or state.work_tree, snapshot=snapshot or state.snapshot)
+
+
+def _stage_started(state: SessionState, event: ev.StageStarted) -> SessionState:
+    status: Status = "waiting" if event.stage == "review" else "done" if event.stage == "done" else "running"
+    return replace(
+        state, stage=event.stage, attempt=event.attempt, stage_open=True, outcome=None, status=status, error=""
+    )
+
+
+def _stage_finished(state: SessionState, event: ev.StageFinished) -> SessionState:
+    sent_back = event.stage == "critique" and event.outcome == "revise"
+    state = replace(
+        state,
+        stage_open=False,
+        outcome=event.outcome,
+        revisions=state.revisions + sent_back,
+        sandbox=event.data.get("sandbox", state.sandbox),
+    )
+    if event.stage == "review":
+        state = replace(state, publishing=bool(event.data.get("publish")))
+    return state
+
+
+def _decided(state: SessionState, event: ev.Decision) -> SessionState:
+    state = replace(state, accepted_tree=event.tree, group=max(state.group, event.group))
+    if event.comment:
+        state = replace(state, comments={**state.comments, event.hunk: event.comment})
+    match event.action:
+        case "accept":
+            state = replace(state, rejected=_without(state.rejected, event.hunk))
+        case "reject":
+            rejected = ev.Rejected(event.hunk, event.path, event.comment, event.lines, event.seq)
+            state = replace(state, rejected={**state.rejected, event.hunk: rejected})
+        case "review":
+            state = replace(state, reviewed=state.reviewed | {event.hunk})
+        case "unreview":
+            state = replace(state, reviewed=state.reviewed - {event.hunk})
+        case "undo":
+            return _undone(state, event)
+    if event.action == "comment":
+        return state
+    standing = state.standing
+    if standing and standing[-1][0].group == event.group:
+        standing = (*standing[:-1], (*standing[-1], event))
+    else:
+        standing = (*standing, (event,))
+    return replace(state, standing=standing)
+
+
+def _undone(state: SessionState, event: ev.Decision) -> SessionState:
+    """One ``undo`` event takes back one decision of the group; the group leaves with its last one."""
+    if not state.standing or state.standing[-1][0].group != event.undoes:
+        return state
+    *rest, undone = state.standing[-1]
+    match undone.action:
+        case "reject":
+            state = replace(state, rejected=_without(state.rejected, undone.hunk))
+        case "review":
+            state = replace(state, reviewed=state.reviewed - {undone.hunk})
+        case "unreview":
+            state = replace(state, reviewed=state.reviewed | {undone.hunk})
+    standing = (*state.standing[:-1], tuple(rest)) if rest else state.standing[:-1]
+    return replace(state, standing=standing)
+
+
+def _verified(state: SessionState, event: ev.Verification) -> SessionState:
+    match event.verdict:
+        case "running":
+            return replace(state, verifying=event.tree)
+        case "baseline":
+            return replace(state, baseline=event)
+        case _:
+            return replace(state, verifying="", verdicts={**state.verdicts, event.tree: event})
+
+
+def _git(state: SessionState, event: ev.GitOperation) -> SessionState:
+    if not event.ok:
+        return state
+    match event.operation:
+        case "base":
+            return replace(
+                state,
+                base_commit=event.commit,
+                base_tree=event.tree,
+                base_branch=event.branch,
+                accepted_tree=event.tree,
+                work_tree=event.tree,
+                snapshot=event.tree,
+            )
+        case "snapshot":
+            return _moved(state, event.tree, event.snapshot)
+        case "rejected":
+            applied = {
+                key: replace(value, applied=value.applied or key in event.hunks)
+                for key, value in state.rejected.items()
+            }
+            return _moved(replace(state, rejected=applied), event.tree, event.snapshot)
+        case "commit":
+            commits = state.commits if event.commit in state.commits else (*state.commits, event.commit)
+            return replace(state, commits=commits, committed_tree=event.tree, branch=event.branch)
+        case _:
+            return state
+
+
+def _without(mapping: dict[str, ev.Rejected], key: str) -> dict[str, ev.Rejected]:
+    return {name: value for name, value in mapping.items() if name != key}
