@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from backspace_tui.core.events import SessionStarted
+
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", omit_defaults=True):
     """Base of all commands."""
@@ -73,6 +75,30 @@ class Ping(Command, frozen=True, tag="ping"):
 
 
 AnyCommand = Say | Pause | Resume | Stop | Quit | Answer | Decide | Undo | Verify | Publish | Ping
+
+
+class HostRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What starts a session's process: one JSON document on its standard input.
+
+    ``directory`` is the session's. ``started`` is the first event of a new session and ``None`` for one that goes
+    on. ``commands`` are carried out before the workflow goes on, as if they came over the socket. With
+    ``exit_when_waiting`` the process ends as soon as it waits for a person (headless runs), otherwise after
+    ``idle_timeout`` seconds of waiting without a window.
+    """
+
+    directory: str
+    started: SessionStarted | None = None
+    commands: tuple[AnyCommand, ...] = ()
+    exit_when_waiting: bool = False
+    idle_timeout: float = 900.0
+
+
+class HostReady(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The one line a session's process prints when its socket stands, or why it could not start."""
+
+    pid: int = 0
+    error: str = ""
+    exit_code: int = 0
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
