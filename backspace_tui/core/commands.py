@@ -115,7 +115,8 @@ def encode(message: AnyCommand | Reply) -> bytes:
 
 def decode_command(line: bytes) -> AnyCommand:
     """Raises :class:`msgspec.DecodeError` (a ``ValueError``) for anything that is not a command."""
-    return msgspec.json.decode(line, type=AnyCommand)
+    command: AnyCommand = msgspec.json.decode(line, type=AnyCommand)
+    return command
 
 
 def decode_reply(line: bytes) -> Reply:

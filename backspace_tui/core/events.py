@@ -202,9 +202,9 @@ class FileEdit(Event, frozen=True, tag="file_edit"):
 class Decision(Event, frozen=True, tag="decision"):
     """The human decided about a hunk (or a whole set of them with one key: one event a hunk, same ``group``).
 
-    ``tree`` is the accepted tree after it, ``before`` the one before it. ``work_before`` and ``work_after`` are
-    W around a rejection that was carried out. ``undoes`` is the ``group`` that an ``undo`` takes back. ``lines``
-    are the hunk's deleted and added lines as shown, for the message to the agent.
+    ``tree`` is the accepted tree after the whole group, ``before`` the one before it. ``undoes`` is the ``group``
+    that an ``undo`` takes back. ``lines`` are the hunk's deleted and added lines as shown, for the message to the
+    agent.
     """
 
     hunk: str
@@ -244,17 +244,17 @@ class Verification(Event, frozen=True, tag="verification"):
 class GitOperation(Event, frozen=True, tag="git_operation"):
     """Something happened in a repository.
 
-    ``operation``: ``base`` (B was imported: ``commit``, ``tree``, ``branch`` the user's branch or empty when
-    detached, ``detail`` what the user should know, such as uncommitted changes left out), ``snapshot`` (W and
-    the rollback tree outside a tool call), ``rejected`` (rejections carried out; ``hunks``), ``commit``
-    (``commit``, ``tree``, ``branch`` ours), ``push``.
+        ``operation``: ``base`` (B was imported: ``commit``, ``tree``, ``branch`` the user's branch or empty when
+        detached, ``detail`` what the user should know, such as uncommitted changes left out), ``snapshot`` (W and
+    XX
     """
 
-    operation: Literal["base", "snapshot", "rejected", "commit", "push"]
+    operation: Literal["base", "snapshot", "rejected", "restored", "commit", "push"]
     ok: bool = True
     detail: str = ""
     commit: str = ""
     tree: str = ""
+    before: str = ""
     snapshot: str = ""
     branch: str = ""
     command: str = ""

@@ -30,6 +30,11 @@ NEXT: Final[dict[tuple[Stage, Outcome], Stage]] = {
     ("critique", "revise"): "implement",
     # A follow-up prompt or a redo request during review goes back to the agent.
     ("review", "revise"): "implement",
+    # Stopping the agent keeps what it did for the review.
+    ("analyze", "stopped"): "review",
+    ("plan", "stopped"): "review",
+    ("implement", "stopped"): "review",
+    ("critique", "stopped"): "review",
     ("review", "ok"): "verify",
     ("verify", "ok"): "commit",
     # The accepted tree fails what the base passed, or the user only asked for the verdict.
@@ -50,7 +55,7 @@ def after(stage: Stage, outcome: Outcome, revisions: int = 0) -> Stage:
     past :data:`MAX_REVISIONS` the work goes to the human as it is.
 
     Raises:
-        KeyError: the table has no such transition (``failed`` and ``stopped`` end the run instead).
+        KeyError: the table has no such transition (``failed`` ends the run instead).
     """
     if outcome == "retry":
         return stage

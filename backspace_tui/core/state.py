@@ -33,7 +33,8 @@ class SessionState(msgspec.Struct, frozen=True):
 
     ``status``: ``waiting`` means for a person (review, question); ``done``, ``failed`` and ``stopped`` have no work
     left that starts by itself. ``group`` is the number of the last decision group; ``standing`` the groups that an
-    undo can take back, oldest first. Costs are in US dollars, ``unpriced`` counts replies whose price is unknown.
+    undo can take back, oldest first. ``restorations`` are undone rejections whose lines are to be put back into the
+    agent's files at its next turn boundary. ``publishing`` is how far the user asked to go after the review. Costs are in US dollars, ``unpriced`` counts replies whose price is unknown.
     """
 
     started: ev.SessionStarted | None = None
@@ -58,6 +59,7 @@ class SessionState(msgspec.Struct, frozen=True):
     group: int = 0
     standing: tuple[tuple[ev.Decision, ...], ...] = ()
     rejected: dict[str, ev.Rejected] = {}
+    restorations: tuple[ev.Rejected, ...] = ()
     reviewed: frozenset[str] = frozenset()
     comments: dict[str, str] = {}
     verdicts: dict[str, ev.Verification] = {}
@@ -67,7 +69,7 @@ class SessionState(msgspec.Struct, frozen=True):
     commits: tuple[str, ...] = ()
     committed_tree: str = ""
     request: ev.PrCreation | None = None
-    publishing: bool = False
+    publishing: Literal["", "verdict", "commit", "request"] = ""
     model: str = ""
     usd: float = 0.0
     unpriced: int = 0
@@ -185,7 +187,7 @@ def _stage_finished(state: SessionState, event: ev.StageFinished) -> SessionStat
         sandbox=event.data.get("sandbox", state.sandbox),
     )
     if event.stage == "review":
-        state = replace(state, publishing=bool(event.data.get("publish")))
+        state = replace(state, publishing=event.data.get("publish", ""))
     return state
 
 
@@ -222,6 +224,9 @@ def _undone(state: SessionState, event: ev.Decision) -> SessionState:
     *rest, undone = state.standing[-1]
     match undone.action:
         case "reject":
+            rejection = state.rejected.get(undone.hunk)
+            if rejection is not None and rejection.applied:
+                state = replace(state, restorations=(*state.restorations, rejection))
             state = replace(state, rejected=_without(state.rejected, undone.hunk))
         case "review":
             state = replace(state, reviewed=state.reviewed - {undone.hunk})
@@ -263,6 +268,9 @@ def _git(state: SessionState, event: ev.GitOperation) -> SessionState:
                 for key, value in state.rejected.items()
             }
             return _moved(replace(state, rejected=applied), event.tree, event.snapshot)
+        case "restored":
+            waiting = tuple(item for item in state.restorations if item.hunk not in event.hunks)
+            return _moved(replace(state, restorations=waiting), event.tree, event.snapshot)
         case "commit":
             commits = state.commits if event.commit in state.commits else (*state.commits, event.commit)
             return replace(state, commits=commits, committed_tree=event.tree, branch=event.branch)
