@@ -155,6 +155,16 @@ class SandboxGone(SandboxError):
     """The sandbox died (engine restart, kill, crash): open another and load the last snapshot."""
 
 
+class Service(msgspec.Struct, frozen=True):
+    """A background command; ``output`` is the raw end of what it printed, both streams."""
+
+    name: str
+    command: str
+    running: bool
+    exit_code: int | None = None
+    output: bytes = b""
+
+
 OutputSink = Callable[[Literal["stdout", "stderr"], bytes], None]
 
 
@@ -202,6 +212,22 @@ class Sandbox(Protocol):
 
     def delete_file(self, path: str) -> None:
         """Remove a file or link, and folders that became empty."""
+        ...
+
+    def start_service(self, name: str, command: str) -> None:
+        """Start a background command that outlives later commands, until stopped or :meth:`close`.
+
+        Raises:
+            ValueError: a service of that name is running.
+        """
+        ...
+
+    def list_processes(self) -> list[Service]:
+        """The services, running or ended."""
+        ...
+
+    def stop_service(self, name: str) -> None:
+        """Kill a service with all that it started; raises :class:`KeyError` where there is none of that name."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""The workflow: one readable driver over the transition table, and the process around it."""

@@ -1,0 +1,131 @@
+"""What a stage works with, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from backspace_tui.config import Settings
+from backspace_tui.core import commands as cmd
+from backspace_tui.core.protocols import Forge, Model, SandboxFactory
+from backspace_tui.core.redact import Redactor
+from backspace_tui.core.stages import Outcome
+from backspace_tui.core.state import SessionState
+from backspace_tui.engine.cancel import Cancel
+from backspace_tui.engine.recorder import Recorder
+
+if TYPE_CHECKING:
+    from backspace_tui.core.events import SessionStarted
+    from backspace_tui.engine.workspace import Workspace
+    from backspace_tui.repository.bare import BareRepository
+    from backspace_tui.sessions.objects import Objects
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The outside, as the wiring hands it in. ``forge`` takes the remote's URL (or ``None``) and the checkout."""
+
+    model: Model
+    sandboxes: SandboxFactory
+    forge: Callable[[str | None, Path | None], Forge]
+    prompts: Mapping[str, str]
+    settings: Settings
+    redactor: Redactor
+
+
+class StageResult(msgspec.Struct, frozen=True):
+    """How a stage ended: its outcome, a short text for the log, and what later stages need."""
+
+    outcome: Outcome = "ok"
+    detail: str = ""
+    data: dict[str, Any] = {}
+
+
+class StageFailed(Exception):
+    """A stage cannot go on; the text is one line that says what happened and what to do."""
+
+    def __init__(self, message: str, *, exit_code: int = 1, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.retryable = retryable
+
+
+class WaitsForPerson(Exception):
+    """The process was told not to wait: it ends with exit code 4 and ``reason``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Stopped(Exception):
+    """The user stopped the agent (``quit`` false) or the whole process (``quit`` true)."""
+
+    def __init__(self, *, quit: bool) -> None:
+        super().__init__("stopped")
+        self.quit = quit
+
+
+WorkCommand = cmd.Say | cmd.Verify | cmd.Publish
+
+
+@dataclass
+class Control:
+    """What the socket's thread tells the workflow's thread; guarded by the recorder's ``changed``."""
+
+    stop: bool = False
+    quit: bool = False
+    work: list[WorkCommand] = field(default_factory=list)
+    windows: int = 0
+    cancel: Cancel = field(default_factory=Cancel)
+
+
+@dataclass
+class Job:
+    """One session at work in this process."""
+
+    directory: Path
+    recorder: Recorder
+    repository: BareRepository
+    objects: Objects
+    workspace: Workspace
+    parts: Parts
+    control: Control
+    exit_when_waiting: bool
+    idle_timeout: float
+    review_lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def state(self) -> SessionState:
+        return self.recorder.state
+
+    @property
+    def started(self) -> SessionStarted:
+        """What the session was started with."""
+        started = self.state.started
+        if started is None:
+            raise StageFailed("this session's log has no beginning; start a new session")
+        return started
+
+    def stage_data(self, stage: str) -> dict[str, Any]:
+        """The data of the newest successful run of ``stage``, empty when there is none."""
+        from backspace_tui.core.events import StageFinished
+
+        for event in reversed(self.recorder.events):
+            if isinstance(event, StageFinished) and event.stage == stage and event.outcome == "ok":
+                return event.data
+        return {}
+
+    def check_stop(self) -> None:
+        """Raise :class:`Stopped` if the user wants it."""
+        with self.recorder.changed:
+            if self.control.quit:
+                raise Stopped(quit=True)
+            if self.control.stop:
+                self.control.stop = False
+                raise Stopped(quit=False)

@@ -1,0 +1,115 @@
+"""The one writer of a session: appends events to the log, folds them, and wakes who waits for them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
+
+from msgspec.structs import replace
+
+from backspace_tui.core import events as ev
+from backspace_tui.core.state import SessionState, apply, fold
+
+COALESCE_SECONDS: Final = 0.05
+
+_E = TypeVar("_E", bound=ev.Event)
+
+
+class Log(Protocol):
+    """What the recorder needs of the session's log."""
+
+    @property
+    def events(self) -> list[ev.AnyEvent]: ...
+
+    def append(self, event: ev.AnyEvent) -> ev.AnyEvent: ...
+
+
+class Recorder:
+    """The log and its fold, shared by the workflow's thread and the socket's.
+
+    ``changed`` is notified after every event; hold it to read several things consistently.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.changed = threading.Condition(threading.RLock())
+        self._state = fold(log.events)
+        self._pending: list[ev.AgentThinking | ev.ToolOutput] = []
+        self._timer: threading.Timer | None = None
+        self._failure: BaseException | None = None
+
+    @property
+    def state(self) -> SessionState:
+        return self._state
+
+    @property
+    def events(self) -> list[ev.AnyEvent]:
+        """All events so far; a copy."""
+        with self.changed:
+            return list(self._log.events)
+
+    def emit(self, event: _E) -> _E:
+        """Append ``event`` under the present stage and attempt; what was streamed before it goes first.
+
+        Raises what the log raises when it cannot be written (a full disk).
+        """
+        with self.changed:
+            self._flush()
+            return self._append(event)
+
+    def enter(self, stage_started: ev.StageStarted) -> None:
+        """Append a stage's start, which alone carries its own stage and attempt."""
+        with self.changed:
+            self._flush()
+            self._store(stage_started)
+
+    def stream(self, piece: ev.AgentThinking | ev.ToolOutput) -> None:
+        """Append a delta, joined with its neighbours of the same kind for about 50 ms."""
+        with self.changed:
+            if self._failure is not None:
+                raise self._failure
+            last = self._pending[-1] if self._pending else None
+            match last, piece:
+                case ev.AgentThinking(), ev.AgentThinking() if last.kind == piece.kind and not piece.void:
+                    self._pending[-1] = replace(last, text=last.text + piece.text)
+                case ev.ToolOutput(), ev.ToolOutput() if (last.call_id, last.stream) == (piece.call_id, piece.stream):
+                    self._pending[-1] = replace(last, text=last.text + piece.text)
+                case _:
+                    self._pending.append(piece)
+            if self._timer is None:
+                self._timer = threading.Timer(COALESCE_SECONDS, self._flush_later)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def wait_until(self, condition: Callable[[SessionState], bool], timeout: float | None = None) -> bool:
+        """Block until the state fulfils ``condition``; returns whether it does."""
+        with self.changed:
+            return self.changed.wait_for(lambda: condition(self._state), timeout)
+
+    def _flush_later(self) -> None:
+        with self.changed:
+            try:
+                self._flush()
+            except Exception as problem:
+                # The workflow's thread meets it at its next delta or event.
+                self._failure = problem
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._failure is not None:
+            raise self._failure
+        pending, self._pending = self._pending, []
+        for piece in pending:
+            self._append(piece)
+
+    def _append(self, event: _E) -> _E:
+        return self._store(replace(event, stage=self._state.stage, attempt=max(1, self._state.attempt)))
+
+    def _store(self, event: _E) -> _E:
+        stored = self._log.append(event)  # type: ignore[arg-type]
+        self._state = apply(self._state, stored)
+        self.changed.notify_all()
+        return stored  # type: ignore[return-value]
