@@ -1,0 +1,468 @@
+"""A chat completions server on loopback that answers from a script and injects faults.
+
+It speaks OpenAI's protocol over plain HTTP/1.1, streaming (SSE) and not, and is used by the tests of the
+models, the engine and the whole program::
+
+    with OpenAIServer([call("edit_file", path="a.py", old="1", new="2"), call("finish", summary="done")],
+                      texts=["1. edit a.py", "APPROVE"]) as server:
+        ...  # point the client at server.url
+    assert server.requests[0].body["model"] == "test"
+
+Each request takes the next turn; a fault is a turn of its own. With ``texts``, requests that offer no tools
+(plan and critique) take from there instead. A request past the end of the script is answered with 400 and
+noted in ``server.problems``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+STREAM_PIECE = 8
+"""Characters of text or arguments in one streamed chunk."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One tool call; ``raw`` replaces the JSON of ``arguments`` (for malformed ones)."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    raw: str | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One answer. ``fault`` names what goes wrong; ``delay`` is in seconds, between two streamed chunks."""
+
+    text: str = ""
+    calls: tuple[Call, ...] = ()
+    thinking: str = ""
+    fault: str = ""
+    retry_after: str | None = None
+    delay: float = 0.0
+    finish_reason: str = ""
+    prompt_tokens: int = 100
+    completion_tokens: int = 20
+
+    def __add__(self, other: Turn) -> Turn:
+        """One turn with the text and calls of both: ``text("Let me see.") + call("read_file", path="a")``."""
+        return replace(self, text=self.text + other.text, calls=self.calls + other.calls)
+
+
+def text(value: str, **options: Any) -> Turn:
+    """A turn of plain text; ``options`` are other fields of :class:`Turn`."""
+    return Turn(text=value, **options)
+
+
+def call(name: str, /, **arguments: Any) -> Turn:
+    """A turn with one tool call; add turns for several calls, or for text before the call."""
+    return Turn(calls=(Call(name, arguments),))
+
+
+def raw_call(name: str, arguments: str) -> Turn:
+    """A complete call whose arguments are this text, JSON or not."""
+    return Turn(calls=(Call(name, {}, arguments),))
+
+
+STATUS_FAULTS: Mapping[str, tuple[int, str, str]] = {
+    "400": (400, "invalid_request_error", "Invalid value for 'temperature'."),
+    "context": (
+        400,
+        "context_length_exceeded",
+        "This model's maximum context length is 4096 tokens. However, your messages resulted in 9000 tokens.",
+    ),
+    "no_tools": (400, "invalid_request_error", "this model does not support tools"),
+    "filter_400": (400, "content_policy_violation", "Your request was rejected by our safety system."),
+    "401": (401, "invalid_api_key", "Incorrect API key provided: sk-test-key-0123456789abcdef."),
+    "403": (403, "forbidden", "You may not use this model."),
+    "404": (404, "model_not_found", "The model `test` does not exist."),
+    "429": (429, "rate_limit_exceeded", "Rate limit reached for requests."),
+    "quota": (429, "insufficient_quota", "You exceeded your current quota, please check your plan."),
+    "500": (500, "server_error", "The server had an error."),
+    "502": (502, "bad_gateway", "Bad gateway."),
+    "503": (503, "overloaded", "The engine is currently overloaded."),
+    "529": (529, "overloaded_error", "Overloaded"),
+}
+
+FAULTS = frozenset(STATUS_FAULTS) | {
+    "hang",  # accepts the request and never answers
+    "hang_headers",  # sends the headers and nothing else
+    "hang_stream",  # stops in the middle of the stream
+    "reset",  # TCP reset instead of an answer
+    "reset_stream",  # TCP reset in the middle of the stream
+    "eof",  # the stream ends cleanly without finish_reason and [DONE]
+    "eof_done",  # [DONE] without finish_reason
+    "cut_call",  # the stream ends cleanly in the middle of a call's arguments
+    "bad_chunk",  # a chunk that is not JSON in the middle of the stream
+    "error_event",  # an error object in the middle of the stream
+    "bad_json",  # status 200 and truncated JSON (streaming: as content type JSON as well)
+    "html",  # status 200 and an HTML page
+    "empty_choices",  # a well-formed answer whose list of choices is empty
+    "empty",  # a well-formed answer with neither text nor calls
+}
+
+
+def fault(kind: str, *, retry_after: float | str | None = None, partial: Turn | None = None) -> Turn:
+    """A turn that fails as ``kind`` (see :data:`FAULTS`); ``partial`` is what is streamed before it fails."""
+    if kind not in FAULTS:
+        raise ValueError(f"no fault is called {kind}")
+    if kind == "cut_call":
+        partial = partial or call("write_file", path="a.txt", content="cut " * 20)
+    turn = partial or text("partial text that must be void " * 3)
+    return replace(turn, fault=kind, retry_after=None if retry_after is None else str(retry_after))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client sent; ``body`` is empty for requests other than chat completions."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: dict[str, Any]
+
+    @property
+    def streamed(self) -> bool:
+        return bool(self.body.get("stream"))
+
+
+Script = Sequence[Turn | str] | Callable[[dict[str, Any]], Turn]
+
+
+def refused_url() -> str:
+    """An address at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+
+
+class OpenAIServer:
+    """The server; starts on entering the context and has ended, with all its threads, after leaving it.
+
+    ``turns`` is the script, or a function from a request's body to its turn. Strings are turns of plain text.
+    ``texts``, when given, is the script of requests that offer no tools. With ``repeat_last`` the last turn is
+    repeated for ever.
+    """
+
+    def __init__(
+        self,
+        turns: Script = (),
+        *,
+        texts: Script | None = None,
+        repeat_last: bool = False,
+        models: Sequence[str] = ("test",),
+    ) -> None:
+        self.requests: list[Request] = []
+        self.problems: list[str] = []
+        self.disconnects = 0
+        self.closing = threading.Event()
+        self.models = tuple(models)
+        self._scripts = {"turns": turns, "texts": turns if texts is None else texts}
+        self._shared = texts is None
+        self._taken = {"turns": 0, "texts": 0}
+        self._repeat_last = repeat_last
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._http = _Server(("127.0.0.1", 0), self)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name="openai-server")
+
+    @property
+    def url(self) -> str:
+        """The ``api_base`` of this server."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        """The bodies of the chat requests so far."""
+        return [request.body for request in self.requests if request.body]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.closing.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def wait_for_requests(self, count: int, timeout: float = 20.0) -> None:
+        """Return once ``count`` chat requests have arrived; raises :class:`TimeoutError`."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.bodies) >= count, timeout):
+                raise TimeoutError(f"{len(self.bodies)} of {count} requests arrived in {timeout} s")
+
+    def wait_for_disconnects(self, count: int, timeout: float = 20.0) -> None:
+        """Return once ``count`` clients have hung up during a fault or a slow turn."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.disconnects >= count, timeout):
+                raise TimeoutError(f"{self.disconnects} of {count} clients hung up in {timeout} s")
+
+    def take(self, request: Request) -> Turn:
+        """Record a request and pick its turn."""
+        with self._changed:
+            self.requests.append(request)
+            self._changed.notify_all()
+            which = "turns" if self._shared or request.body.get("tools") else "texts"
+            script = self._scripts[which]
+            if callable(script):
+                return script(request.body)
+            index = self._taken[which]
+            self._taken[which] += 1
+            if index >= len(script):
+                if not (self._repeat_last and script):
+                    self.problems.append(f"request {len(self.requests)} is past the end of the script ({which})")
+                    return Turn(fault="400")
+                index = len(script) - 1
+            turn = script[index]
+            return text(turn) if isinstance(turn, str) else turn
+
+    def note(self, request: Request) -> None:
+        with self._changed:
+            self.requests.append(request)
+
+    def hung_up(self) -> None:
+        with self._changed:
+            self.disconnects += 1
+            self._changed.notify_all()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    block_on_close = True
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], owner: OpenAIServer) -> None:
+        self.owner = owner
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is part of the tests."""
+
+
+class _Gone(Exception):
+    """The client hung up, or the server is closing."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+    wbufsize = 0
+    disable_nagle_algorithm = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+    @property
+    def owner(self) -> OpenAIServer:
+        return self.server.owner
+
+    def handle_one_request(self) -> None:
+        # A kept-alive connection must not hold the server open when it closes.
+        while not self.owner.closing.is_set():
+            if select.select([self.connection], [], [], 0.02)[0]:
+                super().handle_one_request()
+                return
+        self.close_connection = True
+
+    def do_GET(self) -> None:
+        self.owner.note(Request(self.path, dict(self.headers), {}))
+        if self.path.rstrip("/").endswith("/models"):
+            data = [{"id": name, "object": "model"} for name in self.owner.models]
+            self._answer(200, json.dumps({"object": "list", "data": data}))
+        else:
+            self._answer(404, "{}")
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if not self.path.endswith("/chat/completions"):
+            self.owner.note(Request(self.path, dict(self.headers), {}))
+            self._answer(404, json.dumps({"error": {"message": "no such path"}}))
+            return
+        request = Request(self.path, dict(self.headers), json.loads(raw))
+        turn = self.owner.take(request)
+        try:
+            self._serve(turn, request)
+        except (_Gone, ConnectionError):
+            self.close_connection = True
+            if not self.owner.closing.is_set():
+                self.owner.hung_up()
+
+    def _serve(self, turn: Turn, request: Request) -> None:
+        if turn.fault in STATUS_FAULTS:
+            status, code, message = STATUS_FAULTS[turn.fault]
+            error = {"message": message, "type": code, "param": None, "code": code}
+            headers = {} if turn.retry_after is None else {"Retry-After": turn.retry_after}
+            self._answer(status, json.dumps({"error": error}), headers)
+        elif turn.fault == "hang":
+            self._wait(None)
+        elif turn.fault == "reset":
+            self._reset()
+        elif turn.fault == "html":
+            page = "<!DOCTYPE html><html><body><h1>Welcome to the captive portal</h1></body></html>"
+            self._answer(200, page, kind="text/html")
+        elif turn.fault == "bad_json":
+            self._answer(200, '{"id": "x", "object": "chat.completion", "choices": [{"index": 0, "mess')
+        elif request.streamed:
+            self._stream(turn, request)
+        else:
+            self._whole(turn, request)
+
+    def _whole(self, turn: Turn, request: Request) -> None:
+        if turn.fault == "hang_headers":
+            self._head({"Content-Type": "application/json", "Content-Length": "1000"})
+            self._wait(None)
+        cut = {"hang_stream", "reset_stream", "eof", "eof_done", "cut_call", "bad_chunk", "error_event"}
+        if turn.fault in cut:
+            self._answer(200, '{"id": "x", "object": "chat.completion", "choices": [{"index": 0, "mess')
+            return
+        message: dict[str, Any] = {"role": "assistant", "content": turn.text or None}
+        if turn.thinking:
+            message["reasoning_content"] = turn.thinking
+        if turn.calls:
+            message["tool_calls"] = [_call_json(made) for made in turn.calls]
+        if turn.fault == "empty":
+            message = {"role": "assistant", "content": ""}
+        choices = [{"index": 0, "message": message, "finish_reason": _finish(turn), "logprobs": None}]
+        if turn.fault == "empty_choices":
+            choices = []
+        body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "choices": choices}
+        self._answer(200, json.dumps({**body, "model": request.body.get("model"), "usage": _usage(turn)}))
+
+    def _stream(self, turn: Turn, request: Request) -> None:
+        self._head({"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
+        if turn.fault == "hang_headers":
+            self._wait(None)
+        base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1}
+        base["model"] = request.body.get("model", "")
+
+        def event(choices: list[dict[str, Any]], **more: Any) -> str:
+            return f"data: {json.dumps({**base, 'choices': choices, **more})}\n\n"
+
+        def delta(content: dict[str, Any], finish: str | None = None) -> str:
+            return event([{"index": 0, "delta": content, "finish_reason": finish}])
+
+        deltas = list(_deltas(turn))
+        if turn.fault == "empty":
+            deltas = []
+        if turn.fault == "empty_choices":
+            self._chunk(event([], usage=_usage(turn)))
+            self._chunk("data: [DONE]\n\n")
+            self._chunk("")
+            return
+        breaks = {"hang_stream", "reset_stream", "eof", "eof_done", "cut_call", "bad_chunk", "error_event"}
+        stop = max(1, len(deltas) // 2) if turn.fault in breaks else None
+        self._chunk(delta({"role": "assistant", "content": ""}))
+        for content in deltas[:stop]:
+            if turn.delay:
+                self._wait(turn.delay)
+            self._chunk(delta(content))
+        match turn.fault:
+            case "hang_stream":
+                self._wait(None)
+            case "reset_stream":
+                self._reset()
+            case "eof" | "cut_call":
+                self._chunk("")
+            case "eof_done":
+                self._chunk("data: [DONE]\n\n")
+                self._chunk("")
+            case "bad_chunk":
+                self._chunk('data: {"id": "x", "choices": [{"ind\n\n')
+                self._chunk("")
+            case "error_event":
+                self._chunk('data: {"error": {"message": "The server had an error", "type": "server_error"}}\n\n')
+                self._chunk("")
+            case _:
+                self._chunk(delta({}, _finish(turn)))
+                if (request.body.get("stream_options") or {}).get("include_usage"):
+                    self._chunk(event([], usage=_usage(turn)))
+                self._chunk("data: [DONE]\n\n")
+                self._chunk("")
+
+    def _answer(
+        self, status: int, body: str, headers: Mapping[str, str] | None = None, kind: str = "application/json"
+    ) -> None:
+        data = body.encode()
+        fields = {"Content-Type": kind, "Content-Length": str(len(data)), **(headers or {})}
+        self._head(fields, status)
+        self.wfile.write(data)
+
+    def _head(self, headers: Mapping[str, str], status: int = 200) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _chunk(self, data: str) -> None:
+        """One HTTP chunk; an empty one ends the body."""
+        raw = data.encode()
+        self.wfile.write(f"{len(raw):x}\r\n".encode() + raw + b"\r\n")
+
+    def _reset(self) -> None:
+        """Close with a TCP reset instead of an orderly end."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
+
+    def _wait(self, seconds: float | None) -> None:
+        """Wait (for ever if ``None``); raises :class:`_Gone` when the client hangs up or the server closes."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while end is None or time.monotonic() < end:
+            left = 0.02 if end is None else max(0.0, min(0.02, end - time.monotonic()))
+            readable = select.select([self.connection], [], [], left)[0]
+            if self.owner.closing.is_set() or (readable and not self.connection.recv(1, socket.MSG_PEEK)):
+                raise _Gone
+
+
+_ids = itertools.count(1)
+
+
+def _call_json(made: Call) -> dict[str, Any]:
+    arguments = json.dumps(dict(made.arguments)) if made.raw is None else made.raw
+    return {"id": f"call_{next(_ids)}", "type": "function", "function": {"name": made.name, "arguments": arguments}}
+
+
+def _usage(turn: Turn) -> dict[str, int]:
+    total = turn.prompt_tokens + turn.completion_tokens
+    return {
+        "prompt_tokens": turn.prompt_tokens,
+        "completion_tokens": turn.completion_tokens,
+        "total_tokens": total,
+    }
+
+
+def _finish(turn: Turn) -> str:
+    return turn.finish_reason or ("tool_calls" if turn.calls else "stop")
+
+
+def _pieces(value: str) -> Iterator[str]:
+    for start in range(0, len(value), STREAM_PIECE):
+        yield value[start : start + STREAM_PIECE]
+
+
+def _deltas(turn: Turn) -> Iterator[dict[str, Any]]:
+    for piece in _pieces(turn.thinking):
+        yield {"reasoning_content": piece}
+    for piece in _pieces(turn.text):
+        yield {"content": piece}
+    for index, made in enumerate(turn.calls):
+        whole = _call_json(made)
+        function = whole.pop("function")
+        head = {**whole, "index": index, "function": {"name": function["name"], "arguments": ""}}
+        yield {"tool_calls": [head]}
+        for piece in _pieces(function["arguments"]):
+            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
