@@ -1,0 +1,314 @@
+"""A session's log: ``events.jsonl``, append-only, one writer, any number of readers.
+
+The first line names the format, every other line is one event. A line counts only when it is complete, so a writer
+that dies in the middle of one loses that line and no other.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from backspace_tui.core import events as ev
+from backspace_tui.core.stages import STAGES
+from backspace_tui.sessions.codec import from_json, plain_json, to_json
+from backspace_tui.sessions.errors import SessionError, storage_error
+
+__all__ = ["FORMAT", "LOG_NAME", "EventLog", "LogTail", "SessionError", "decode", "encode", "parse", "read_events"]
+
+FORMAT: Final[dict[str, Any]] = {"format": "backspace-tui-session", "version": ev.SCHEMA_VERSION}
+"""The first line of every log."""
+
+LOG_NAME: Final = "events.jsonl"
+
+_HEADER: Final = to_json(FORMAT) + b"\n"
+
+# A power failure may cost these lines; losing one costs no decision and no work that was paid for.
+_NOT_SYNCED: Final = (ev.AgentThinking, ev.ToolOutput, ev.ToolStarted, ev.ModelCalled, ev.ModelFailed, ev.FileEdit)
+
+_DECODER: Final = msgspec.json.Decoder(ev.AnyEvent)
+
+
+def encode(event: ev.AnyEvent) -> bytes:
+    """``event`` as one line of JSON, without its line feed."""
+    if isinstance(event, ev.Unknown) and event.raw:
+        return to_json(event.raw)
+    return to_json(event)
+
+
+def decode(line: bytes) -> ev.AnyEvent:
+    """The event in ``line``; what this version does not know comes back as :class:`~backspace_tui.core.events.Unknown`.
+
+    Raises:
+        ValueError: the line is not a JSON object with a type and a sequence number.
+    """
+    try:
+        event: ev.AnyEvent = _DECODER.decode(line)
+    except msgspec.ValidationError:
+        return _unknown(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        try:
+            event = from_json(line, ev.AnyEvent)
+        except msgspec.ValidationError:
+            return _unknown(line)
+    return _unknown(line) if isinstance(event, ev.Unknown) else event
+
+
+def _unknown(line: bytes) -> ev.Unknown:
+    try:
+        raw: dict[str, Any] = from_json(line, dict[str, Any])
+    except msgspec.ValidationError as error:
+        raise ValueError("not an event") from error
+    seq, kind = raw.get("seq"), raw.get("type")
+    if not isinstance(seq, int) or not isinstance(kind, str):
+        raise ValueError("not an event")
+    attempt, stage = raw.get("attempt"), raw.get("stage")
+    try:
+        time = msgspec.convert(raw.get("time"), type=datetime)
+    except msgspec.ValidationError:
+        time = ev.EPOCH
+    return ev.Unknown(
+        seq=seq,
+        time=time if time.tzinfo else time.replace(tzinfo=UTC),
+        stage=stage if stage in STAGES else "prepare",
+        attempt=attempt if isinstance(attempt, int) else 1,
+        raw=raw,
+    )
+
+
+class _BadHeader(ValueError):
+    """The first line is complete and not ours."""
+
+
+def _check_header(line: bytes) -> None:
+    """Raises SessionError for a newer format, _BadHeader for something else."""
+    try:
+        header = plain_json(line)
+    except ValueError as error:
+        raise _BadHeader("not a session log") from error
+    version = header.get("version") if isinstance(header, dict) else None
+    if not isinstance(header, dict) or header.get("format") != FORMAT["format"] or not isinstance(version, int):
+        raise _BadHeader("not a session log")
+    if version > ev.SCHEMA_VERSION:
+        raise SessionError(
+            f"the session was written by a newer backspace-tui (log format {version}, known: {ev.SCHEMA_VERSION}):"
+            " upgrade backspace-tui to open it"
+        )
+
+
+def parse(data: bytes, name: str = LOG_NAME, *, header: bool = True) -> tuple[list[ev.AnyEvent], int]:
+    """The events at the start of ``data`` and the length in bytes of the part that holds them.
+
+    What follows the last good line and holds no good line itself is a torn tail: not part of that length.
+
+    Raises:
+        SessionError: not a session log, a newer format, or damage in front of good lines.
+    """
+    events: list[ev.AnyEvent] = []
+    good = position = 0
+    bad_line = 0
+    number = 0
+    while (end := data.find(b"\n", position)) >= 0:
+        line = data[position:end]
+        position = end + 1
+        number += 1
+        try:
+            if header and number == 1:
+                _check_header(line)
+            else:
+                events.append(decode(line))
+        except _BadHeader:
+            if line.strip(b"\0 "):
+                raise SessionError(f"{name} is not the log of a session") from None
+            bad_line = bad_line or number
+        except ValueError:
+            bad_line = bad_line or number
+        else:
+            if bad_line:
+                raise SessionError(f"{name} is damaged at line {bad_line}: restore it from a backup")
+            good = position
+    return events, good
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def read_events(directory: Path) -> list[ev.AnyEvent]:
+    """All events of a session, without touching it; a torn last line is left out.
+
+    Raises:
+        SessionError: there is no log, or it cannot be read.
+    """
+    path = directory / LOG_NAME
+    if not path.is_file():
+        raise SessionError(f"{directory} holds no session: it has no {LOG_NAME}", 2)
+    return parse(_read(path), str(path))[0]
+
+
+class EventLog:
+    """The single writer of a session's log. The caller holds the session's lock. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        path: Path,
+        descriptor: int,
+        events: list[ev.AnyEvent],
+        size: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._events = events
+        self._size = size
+        self._seq = max((event.seq for event in events), default=0)
+        self._clock = clock
+        self._mutex = threading.Lock()
+
+    @classmethod
+    def open(cls, directory: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> EventLog:
+        """Open the log of ``directory`` for writing, or begin it; what a crash tore at its end is cut off.
+
+        Raises:
+            SessionError: it cannot be written, is damaged, or is of a newer format.
+        """
+        path = directory / LOG_NAME
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise storage_error(error, path) from error
+        try:
+            events, size = parse(_read(path), str(path))
+            log = cls(path, descriptor, events, size, clock)
+            os.ftruncate(descriptor, size)
+            if size == 0:
+                log._write(_HEADER, durable=True)
+                _sync_directory(directory)
+        except OSError as error:
+            os.close(descriptor)
+            raise storage_error(error, path) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return log
+
+    @property
+    def events(self) -> list[ev.AnyEvent]:
+        """Every event so far, oldest first: a copy."""
+        with self._mutex:
+            return list(self._events)
+
+    @property
+    def last_seq(self) -> int:
+        """The ``seq`` of the newest event, 0 in an empty log."""
+        return self._seq
+
+    def append(self, event: ev.AnyEvent) -> ev.AnyEvent:
+        """Write ``event`` with its ``seq`` and ``time`` set, and return it so.
+
+        Raises:
+            SessionError: it could not be written (disk full); the log is as it was before.
+        """
+        return self.extend((event,))[0]
+
+    def extend(self, events: Iterable[ev.AnyEvent]) -> list[ev.AnyEvent]:
+        """Write several events with one write (and one sync at most): all of them or none, as for :meth:`append`."""
+        with self._mutex:
+            now = self._clock()
+            numbered = [_stamped(event, self._seq + n, now) for n, event in enumerate(events, 1)]
+            data = b"".join(encode(event) + b"\n" for event in numbered)
+            self._write(data, durable=not all(isinstance(event, _NOT_SYNCED) for event in numbered))
+            self._events.extend(numbered)
+            self._seq += len(numbered)
+            return numbered
+
+    def _write(self, data: bytes, *, durable: bool) -> None:
+        if self._descriptor < 0:
+            raise SessionError(f"{self.path} is closed")
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            if durable:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            # Shrinking needs no space: the file ends with a complete line again.
+            os.ftruncate(self._descriptor, self._size)
+            raise storage_error(error, self.path) from error
+        self._size += len(data)
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        with self._mutex:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _stamped(event: ev.AnyEvent, seq: int, time: datetime) -> ev.AnyEvent:
+    if isinstance(event, ev.Unknown) and event.raw:
+        raw = {**event.raw, "seq": seq, "time": msgspec.to_builtins(time)}
+        return replace(event, seq=seq, time=time, raw=raw)
+    return replace(event, seq=seq, time=time)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class LogTail:
+    """Reads a growing log piece by piece. One reader, one thread."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / LOG_NAME
+        self._offset = 0
+        self._seen_size = -1
+
+    def read(self) -> Sequence[ev.AnyEvent]:
+        """The events that were completed since the last call; an empty list costs one ``stat``.
+
+        Raises:
+            SessionError: as :func:`parse`.
+        """
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+        if size == self._seen_size:
+            return []
+        # A writer that repairs its log cuts behind a complete line, so reading goes on from there.
+        self._offset = min(self._offset, size)
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+        events, length = parse(data, str(self._path), header=self._offset == 0)
+        self._seen_size = self._offset + len(data)
+        self._offset += length
+        return events

@@ -1,0 +1,250 @@
+"""The review as everybody sees it: the window, the scripted review and the engine.
+
+Three trees: B the base, A what is accepted, W the agent's newest. What is open is diff(A, W), what is accepted is
+diff(B, A). What was rejected stays listed after it was taken out of W, so that it can be undone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any, Final, Literal, cast
+
+import msgspec
+
+from backspace_tui.core import events as ev
+from backspace_tui.core.hunks import Hunk
+from backspace_tui.core.state import SessionState
+from backspace_tui.core.trees import Entry, FileChange
+from backspace_tui.sessions.objects import Objects
+
+HunkState = Literal["pending", "reviewed", "changed", "accepted", "rejected"]
+FileState = Literal["pending", "partial", "accepted", "rejected"]
+
+_PROTECTED_NAMES: Final = frozenset(
+    {
+        ".gitattributes", ".gitmodules", ".gitconfig", ".envrc", ".pre-commit-config.yaml", ".gitlab-ci.yml",
+        ".travis.yml", ".drone.yml", ".woodpecker.yml", "azure-pipelines.yml", "bitbucket-pipelines.yml",
+        "jenkinsfile", "appveyor.yml", ".appveyor.yml", "lefthook.yml", ".lefthook.yml", ".mise.toml", "mise.toml",
+        ".backspace.toml", ".npmrc", ".yarnrc.yml", ".pypirc", "sitecustomize.py", "usercustomize.py", "codeowners",
+        ".mcp.json",
+    }
+)  # fmt: skip
+_PROTECTED_PATHS: Final = (
+    ".github/workflows/*", ".github/actions/*", ".github/dependabot.yml", ".gitlab/*", ".circleci/*", ".buildkite/*",
+    ".woodpecker/*", ".ci/*", ".husky/*", ".githooks/*", "githooks/*", ".vscode/tasks.json", ".vscode/settings.json",
+    ".vscode/launch.json", ".vscode/extensions.json", ".idea/runconfigurations/*", ".idea/workspace.xml", ".run/*",
+    ".devcontainer/*", ".devcontainer.json", ".cargo/config", ".cargo/config.toml", ".claude/*", ".cursor/*",
+)  # fmt: skip
+
+
+class ReviewHunk(msgspec.Struct, frozen=True):
+    """A hunk with what the human did about it.
+
+    ``why`` is the ``seq`` of the newest ``file_edit`` of its path (0: none), ``comment`` the human's. ``changed``
+    is a hunk that takes the place of one that was already looked at. ``gone`` marks a rejected hunk that
+    is no longer in the agent's files; its starts are those of no present file (0).
+    """
+
+    hunk: Hunk
+    state: HunkState
+    why: int
+    comment: str
+    gone: bool = False
+
+
+class ReviewFile(msgspec.Struct, frozen=True):
+    """A path under review. ``change`` leads from B to W. ``protected`` paths run on someone's machine.
+
+    ``renamed_from`` names the deleted path whose content this added one has, for display alone.
+    """
+
+    path: str
+    state: FileState
+    hunks: tuple[ReviewHunk, ...]
+    change: FileChange
+    protected: bool
+    renamed_from: str = ""
+
+
+class Review(msgspec.Struct, frozen=True):
+    """All files, sorted by path. ``decided`` hunks are accepted or rejected, ``pending`` are all others."""
+
+    files: tuple[ReviewFile, ...]
+    pending: int
+    decided: int
+    total: int
+
+
+def protected(path: str) -> bool:
+    """Whether what ``path`` holds is run by tools on the machines of those who check it out, or by their CI."""
+    folded = path.casefold()
+    name = folded.rpartition("/")[2]
+    return name in _PROTECTED_NAMES or any(
+        fnmatchcase(folded, pattern) or fnmatchcase(folded, "*/" + pattern) for pattern in _PROTECTED_PATHS
+    )
+
+
+def shown_lines(hunk: Hunk) -> tuple[str, ...]:
+    """The hunk's deleted and added lines as text with their sign: what a ``decision`` event keeps of it."""
+    return tuple(sign + _text(line) for sign, line in hunk.lines if sign != " ")
+
+
+def _text(line: bytes) -> str:
+    return line.removesuffix(b"\n").decode("utf-8", "replace")
+
+
+def review(objects: Objects, state: SessionState) -> Review:
+    """The review of a session at ``state``. Costs two tree diffs, and the diffs of the files that changed since.
+
+    Raises:
+        SessionError: the session's repository cannot be read.
+    """
+    base, accepted, work = state.base_tree, state.accepted_tree, state.work_tree
+    if not base:
+        return Review((), 0, 0, 0)
+    objects.prefetch(accepted, work)
+    pending = {change.path: change for change in objects.changes(accepted, work)}
+    taken = {change.path: change for change in objects.changes(base, accepted)}
+    whole = {change.path: change for change in objects.changes(base, work)}
+    gone: dict[str, list[ev.Rejected]] = {}
+    for rejected in state.rejected.values():
+        gone.setdefault(rejected.path, []).append(rejected)
+    looked_at = _looked_at(state)
+    renames = _renames(whole.values())
+    files = []
+    for path in sorted(pending.keys() | taken.keys() | gone.keys(), key=os.fsencode):
+        hunks = _hunks(
+            objects, state, pending.get(path), taken.get(path), gone.get(path, ()), looked_at.get(path, ()), path
+        )
+        if not hunks:
+            continue
+        change = whole.get(path) or _unchanged(objects, work, path)
+        files.append(ReviewFile(path, _file_state(hunks), hunks, change, protected(path), renames.get(path, "")))
+    total = sum(len(file.hunks) for file in files)
+    decided = sum(hunk.state in ("accepted", "rejected") for file in files for hunk in file.hunks)
+    return Review(tuple(files), total - decided, decided, total)
+
+
+def _unchanged(objects: Objects, tree: str, path: str) -> FileChange:
+    entry: Entry | None = objects.entries(tree).get(path)
+    return FileChange(path, entry, entry)
+
+
+def _hunks(
+    objects: Objects,
+    state: SessionState,
+    pending: FileChange | None,
+    taken: FileChange | None,
+    rejected: Iterable[ev.Rejected],
+    looked_at: Iterable[tuple[str, tuple[str, ...]]],
+    path: str,
+) -> tuple[ReviewHunk, ...]:
+    edit = state.edits.get(path)
+    why = edit.seq if edit else 0
+    accepted_hunks = objects.hunks(taken) if taken is not None else ()
+    pending_hunks = objects.hunks(pending) if pending is not None else ()
+    present = {hunk.id for hunk in (*pending_hunks, *accepted_hunks)}
+    vanished = [set(lines) for hunk, lines in looked_at if hunk not in present]
+    result = [ReviewHunk(hunk, "accepted", why, state.comments.get(hunk.id, "")) for hunk in accepted_hunks]
+    for hunk in pending_hunks:
+        found = _pending_state(hunk, state, vanished)
+        result.append(ReviewHunk(hunk, found, why, state.comments.get(hunk.id, "")))
+    result.sort(key=lambda item: (item.hunk.new_start, item.hunk.old_start))
+    for item in rejected:
+        if item.applied and item.hunk not in present:
+            result.append(ReviewHunk(_rejected_hunk(item), "rejected", why, item.comment, gone=True))
+    return tuple(result)
+
+
+def _pending_state(hunk: Hunk, state: SessionState, vanished: list[set[str]]) -> HunkState:
+    rejected = state.rejected.get(hunk.id)
+    if rejected is not None and not rejected.applied:
+        return "rejected"
+    if rejected is not None:
+        # It was taken out and the agent made it again.
+        return "changed"
+    if hunk.id in state.reviewed:
+        return "reviewed"
+    lines = shown_lines(hunk)
+    # A deleted line ties a hunk to its place; a pure addition has nothing but its own lines.
+    keys = {line for line in lines if line[0] == "-"} or set(lines)
+    return "changed" if any(keys & old for old in vanished) else "pending"
+
+
+def _looked_at(state: SessionState) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
+    """By path, the hunks that were marked as reviewed or rejected and still are, with their lines."""
+    found: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    for group in state.standing:
+        for decision in group:
+            if decision.action == "review" and decision.hunk in state.reviewed:
+                found.setdefault(decision.path, []).append((decision.hunk, decision.lines))
+    for rejected in state.rejected.values():
+        found.setdefault(rejected.path, []).append((rejected.hunk, rejected.lines))
+    return found
+
+
+def _rejected_hunk(rejected: ev.Rejected) -> Hunk:
+    """A hunk as its decision remembers it; it cannot be staged."""
+    lines = tuple((cast(Literal[" ", "-", "+"], line[:1]), line[1:].encode() + b"\n") for line in rejected.lines)
+    return Hunk(
+        id=rejected.hunk,
+        path=rejected.path,
+        kind="text",
+        old_start=0,
+        new_start=0,
+        lines=lines,
+        deletions=frozenset(),
+        additions=frozenset(),
+    )
+
+
+def _file_state(hunks: tuple[ReviewHunk, ...]) -> FileState:
+    states = {hunk.state for hunk in hunks}
+    if states == {"accepted"}:
+        return "accepted"
+    if states == {"rejected"}:
+        return "rejected"
+    return "partial" if states & {"accepted", "rejected"} else "pending"
+
+
+def _renames(changes: Iterable[FileChange]) -> dict[str, str]:
+    """Added paths whose content one deleted path had, byte for byte."""
+    changes = list(changes)
+    deleted = {change.old.oid: change.path for change in changes if change.new is None and change.old is not None}
+    return {
+        change.path: deleted[change.new.oid]
+        for change in changes
+        if change.old is None and change.new is not None and change.new.oid in deleted
+    }
+
+
+def to_json(review: Review, state: SessionState) -> dict[str, Any]:
+    """The plain data that ``backspace-tui review --json`` prints.
+
+    ``verification`` tells of the tree that is accepted now: its verdict is ``""`` where the tests were not run on it.
+    A line's text has neither sign nor line feed, and U+FFFD for bytes that are not UTF-8.
+    """
+    verdict = state.verdict
+    return {
+        "files": [
+            {
+                "path": os.fsencode(file.path).decode("utf-8", "replace"),
+                "state": file.state,
+                "hunks": [
+                    {
+                        "id": item.hunk.id,
+                        "state": item.state,
+                        "old_start": item.hunk.old_start,
+                        "new_start": item.hunk.new_start,
+                        "lines": [[sign, _text(line)] for sign, line in item.hunk.lines],
+                        "why": item.why,
+                    }
+                    for item in file.hunks
+                ],
+            }
+            for file in review.files
+        ],
+        "verification": {"tree": state.accepted_tree, "verdict": verdict.verdict if verdict else ""},
+    }
