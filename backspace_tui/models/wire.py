@@ -1,0 +1,203 @@
+"""Between our messages and OpenAI's chat format, and the assembly of a streamed turn. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NoReturn
+
+from backspace_tui.core.protocols import ChatMessage, ModelReply, ModelRequest, ToolCall, ToolSchema
+from backspace_tui.models.faults import Fault
+
+MAX_REPLY: Final = 4_000_000
+"""Characters of one reply; a model that sends more is broken."""
+
+
+def messages(conversation: Iterable[ChatMessage]) -> list[dict[str, Any]]:
+    """A conversation as OpenAI's ``messages``."""
+    result: list[dict[str, Any]] = []
+    for message in conversation:
+        entry: dict[str, Any] = {"role": message.role, "content": message.text}
+        if message.role == "tool":
+            entry["tool_call_id"] = message.tool_call_id
+        if message.tool_calls:
+            entry["content"] = message.text or None
+            entry["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": json.dumps(call.arguments or {})},
+                }
+                for call in message.tool_calls
+            ]
+        result.append(entry)
+    return result
+
+
+def tools(schemas: Sequence[ToolSchema]) -> list[dict[str, Any]]:
+    """Tools as OpenAI's ``tools``."""
+    return [
+        {
+            "type": "function",
+            "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+        }
+        for tool in schemas
+    ]
+
+
+def well_formed(text: str) -> str:
+    """``text`` with surrogate pairs joined and lone surrogates replaced, so that it can be encoded."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def parse_arguments(text: str) -> tuple[dict[str, Any] | None, str]:
+    """The arguments of a call, or ``None`` and why not. Empty text stands for no arguments."""
+
+    def constant(name: str) -> NoReturn:
+        raise ValueError(f"{name} is not JSON")
+
+    if not text.strip():
+        return {}, ""
+    try:
+        value = json.loads(text, parse_constant=constant)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        return None, "the arguments are nested too deeply"
+    except UnicodeEncodeError:
+        return None, "the arguments hold an unpaired surrogate"
+    except ValueError as error:
+        return None, f"the arguments are not valid JSON: {error}"
+    if not isinstance(value, dict):
+        return None, "the arguments must be a JSON object"
+    return value, ""
+
+
+class _PartialCall:
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+
+class Assembly:
+    """A turn as it arrives. Feed it with :meth:`add` or :meth:`whole`, then :meth:`check` and :meth:`reply`."""
+
+    def __init__(self, request: ModelRequest) -> None:
+        self.finish: str | None = None
+        self.usage: Any = None
+        self._request = request
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._calls: list[_PartialCall] = []
+        self._slots: dict[int, _PartialCall] = {}
+        self._size = 0
+
+    def add(self, chunk: Any) -> tuple[str, str]:
+        """Take one streamed chunk; returns its piece of text and of thinking."""
+        if getattr(chunk, "usage", None) is not None:
+            self.usage = chunk.usage
+        if not getattr(chunk, "choices", None):
+            return "", ""
+        return self._take(chunk.choices[0].delta)
+
+    def whole(self, response: Any) -> tuple[str, str]:
+        """Take a complete answer; returns its text and its thinking."""
+        choices = getattr(response, "choices", None)
+        if not choices:
+            raise Fault("empty", "the list of choices is empty")
+        self.usage = getattr(response, "usage", None)
+        self.finish = choices[0].finish_reason
+        return self._take(choices[0].message)
+
+    def _take(self, part: Any) -> tuple[str, str]:
+        text = _string(getattr(part, "content", None))
+        thinking = _string(getattr(part, "reasoning_content", None))
+        self._text.append(text)
+        self._thinking.append(thinking)
+        self._size += len(text) + len(thinking)
+        for position, piece in enumerate(getattr(part, "tool_calls", None) or ()):
+            index = getattr(piece, "index", None)
+            call = self._slot(index if isinstance(index, int) else position, piece)
+            function = getattr(piece, "function", None)
+            call.id = call.id or _string(getattr(piece, "id", None))
+            call.name = call.name or _string(getattr(function, "name", None))
+            arguments = _string(getattr(function, "arguments", None))
+            call.arguments.append(arguments)
+            self._size += len(arguments)
+        if self._size > MAX_REPLY:
+            raise Fault("garbled", f"the reply is longer than {MAX_REPLY:,} characters")
+        return text, thinking
+
+    def _slot(self, index: int, piece: Any) -> _PartialCall:
+        """The call that ``piece`` belongs to. Some servers number every call 0 and tell them apart by id alone."""
+        call = self._slots.get(index)
+        new_id = _string(getattr(piece, "id", None))
+        name = _string(getattr(getattr(piece, "function", None), "name", None))
+        if call is None or (new_id and name and call.id and new_id != call.id):
+            call = _PartialCall()
+            self._slots[index] = call
+            self._calls.append(call)
+        return call
+
+    def check(self) -> None:
+        """Raise :class:`Fault` unless the model finished its turn and said something."""
+        if self.finish == "content_filter":
+            raise Fault("filter", "cut by the provider's content filter")
+        something = bool("".join(self._text).strip() or self._calls)
+        if self.finish is None:
+            if something or any(self._thinking):
+                raise Fault("cut", "the stream ended before the model had finished")
+            raise Fault("empty", "the answer holds no reply (not a model's server, or no choices)")
+        if not something:
+            what = "its output limit was used up by thinking" if self.finish == "length" else "no text, no calls"
+            raise Fault("empty", f"the reply is empty: {what}")
+
+    def tokens(self) -> tuple[int, int]:
+        """Tokens in and out as reported, or a quarter of the characters where the server reports none."""
+        reported = (_count(self.usage, "prompt_tokens"), _count(self.usage, "completion_tokens"))
+        if any(reported):
+            return reported
+        sent = sum(len(message.text) for message in self._request.messages)
+        return sent // 4, self._size // 4
+
+    def reply(self, model: str, *, usd: float | None, seconds: float) -> ModelReply:
+        """The finished turn. Calls with broken arguments carry the problem instead of arguments."""
+        tokens_in, tokens_out = self.tokens()
+        return ModelReply(
+            model=model,
+            text=well_formed("".join(self._text)),
+            tool_calls=self._finished_calls(),
+            thinking=well_formed("".join(self._thinking)),
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            usd=usd,
+            seconds=seconds,
+        )
+
+    def _finished_calls(self) -> tuple[ToolCall, ...]:
+        # A call is answered by its id: one that an earlier turn used would be ambiguous in the log.
+        used = {call.id for message in self._request.messages for call in message.tool_calls}
+        result: list[ToolCall] = []
+        for number, call in enumerate(self._calls, 1):
+            arguments, problem = parse_arguments("".join(call.arguments))
+            if problem and self.finish == "length":
+                problem = "the reply reached its length limit inside this call: write less in one call"
+            if not call.name:
+                arguments, problem = None, "the call names no tool"
+            base = well_formed(call.id) or f"call_{number}"
+            unique, suffix = base, 1
+            while unique in used:
+                suffix += 1
+                unique = f"{base}.{suffix}"
+            used.add(unique)
+            result.append(ToolCall(unique, well_formed(call.name), arguments, problem))
+        return tuple(result)
+
+
+def _string(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _count(usage: Any, field: str) -> int:
+    value = getattr(usage, field, 0)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,262 @@
+"""The chain over real HTTP, with faults injected by a real server."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from backspace_tui.core.protocols import Cancelled, ChatMessage, ModelRequest, ModelUnavailable, ToolCall
+from backspace_tui.models.chain import FallbackChain
+from tests.models.helpers import WRITE_FILE, Recorder, Token, ask, chain, model
+from tests.models.openai_server import OpenAIServer, Turn, call, fault, raw_call, refused_url, text
+
+GOOD = text("Done.") + call("write_file", path="a.txt", content="one\ntwo")
+SAME_MODEL = [
+    "429", "500", "502", "503", "529", "reset", "reset_stream", "eof", "eof_done", "cut_call",
+    "bad_chunk", "error_event", "bad_json", "html", "empty_choices", "empty",
+]  # fmt: skip
+NEXT_MODEL = ["401", "403", "404", "quota", "filter_400"]
+
+
+def assert_good(reply: object) -> None:
+    assert getattr(reply, "text", None) == "Done."
+    calls = getattr(reply, "tool_calls", ())
+    assert [(made.name, made.arguments) for made in calls] == [("write_file", {"path": "a.txt", "content": "one\ntwo"})]
+
+
+def test_a_good_turn_comes_back_whole_with_usage() -> None:
+    with OpenAIServer([Turn(text="Hi ✓", thinking="hm", calls=GOOD.calls, prompt_tokens=7, completion_tokens=3)]) as s:
+        seen = Recorder()
+        reply = chain(s.url).complete(ask("hello"), seen, Token())
+    assert reply.text == "Hi ✓" == seen.text()
+    assert reply.thinking == "hm" == seen.text("thinking")
+    assert (reply.tokens_in, reply.tokens_out, reply.usd, reply.model) == (7, 3, None, "openai/one")
+    assert reply.seconds > 0
+    assert seen.calls == [("openai/one", 1)]
+    assert seen.failures == []
+    body = s.bodies[0]
+    assert body["stream"] is True
+    assert body["tools"][0]["function"]["name"] == "write_file"
+    assert [message["role"] for message in body["messages"]] == ["system", "user"]
+
+
+def test_the_price_comes_from_the_local_table() -> None:
+    with OpenAIServer([Turn(text="x", prompt_tokens=1000, completion_tokens=1000)]) as s:
+        reply = model(s.url, "openai/gpt-4o").complete(ask("hello"), Recorder(), Token())
+    assert reply.usd == pytest.approx(0.0125)
+
+
+@pytest.mark.parametrize("kind", SAME_MODEL)
+def test_a_passing_fault_is_repeated_on_the_same_model(kind: str) -> None:
+    with OpenAIServer([fault(kind), GOOD]) as first, OpenAIServer([GOOD]) as second:
+        seen = Recorder()
+        reply = chain(first.url, second.url).complete(ask("hello"), seen, Token())
+    assert_good(reply)
+    assert reply.model == "openai/one"
+    assert len(first.bodies) == 2
+    assert second.bodies == []
+    [(name, reason, wait)] = seen.failures
+    assert name == "openai/one"
+    assert wait is not None
+    assert reason == reason.strip() != ""
+    assert "litellm" not in reason.lower()
+    assert "\n" not in reason
+
+
+@pytest.mark.parametrize("kind", NEXT_MODEL)
+def test_a_hopeless_fault_goes_to_the_next_model_at_once(kind: str) -> None:
+    with OpenAIServer([fault(kind)]) as first, OpenAIServer([GOOD]) as second:
+        seen = Recorder()
+        reply = chain(first.url, second.url).complete(ask("hello"), seen, Token())
+    assert_good(reply)
+    assert reply.model == "openai/two"
+    [(name, reason, wait)] = seen.failures
+    assert (name, wait) == ("openai/one", None)
+    assert "sk-test" not in reason
+
+
+@pytest.mark.parametrize("kind", ["hang", "hang_headers", "hang_stream"])
+def test_a_hang_is_tried_twice_and_leaves_for_the_next(kind: str) -> None:
+    with OpenAIServer([fault(kind), fault(kind)]) as first, OpenAIServer([GOOD]) as second:
+        seen = Recorder()
+        reply = chain(first.url, second.url, timeout=0.5).complete(ask("hello"), seen, Token())
+        first.wait_for_disconnects(2)
+    assert_good(reply)
+    assert [wait for _, _, wait in seen.failures] == [0.0, None]
+
+
+def test_retry_after_is_waited_out_when_short_and_not_when_long() -> None:
+    with OpenAIServer([fault("429", retry_after=0.3), GOOD]) as server:
+        seen = Recorder()
+        assert_good(chain(server.url).complete(ask("hello"), seen, Token()))
+        assert [wait for _, _, wait in seen.failures] == [0.3]
+    with OpenAIServer([fault("429", retry_after=120)]) as first, OpenAIServer([GOOD, GOOD]) as second:
+        models = chain(first.url, second.url)
+        assert models.complete(ask("hello"), Recorder(), Token()).model == "openai/two"
+        # Cooling down: not asked again.
+        assert models.complete(ask("hello"), Recorder(), Token()).model == "openai/two"
+        assert len(first.bodies) == 1
+
+
+def test_nothing_listens() -> None:
+    with OpenAIServer([GOOD]) as second:
+        seen = Recorder()
+        assert_good(chain(refused_url(), second.url).complete(ask("hello"), seen, Token()))
+    assert "cannot connect" in seen.failures[-1][1]
+
+
+def test_a_plain_400_is_not_carried_to_the_next_model() -> None:
+    with OpenAIServer([fault("400")]) as first, OpenAIServer([GOOD]) as second:
+        with pytest.raises(ModelUnavailable, match="temperature"):
+            chain(first.url, second.url).complete(ask("hello"), Recorder(), Token())
+        assert second.requests == []
+
+
+def test_when_all_fail_each_reason_is_told_and_no_key() -> None:
+    with (
+        OpenAIServer([fault("401")]) as first,
+        OpenAIServer([fault("quota")]) as second,
+        pytest.raises(ModelUnavailable) as caught,
+    ):
+        chain(first.url, second.url).complete(ask("hello"), Recorder(), Token())
+    message = str(caught.value)
+    assert "openai/one: 401: Incorrect API key" in message
+    assert "openai/two: 429: You exceeded" in message
+    assert "sk-test" not in message
+    assert "\n" not in message
+
+
+def test_context_overflow_shortens_old_results_and_asks_again() -> None:
+    turns: list[ChatMessage] = []
+    for number in range(12):
+        turns.append(ChatMessage("assistant", "", (ToolCall(f"c{number}", "write_file", {"path": "x" * 900}),)))
+        turns.append(ChatMessage("tool", "y" * 5000, tool_call_id=f"c{number}"))
+    request = ModelRequest((ChatMessage("user", "keep me " * 100), *turns), "implement", (WRITE_FILE,))
+    with OpenAIServer([fault("context"), GOOD]) as server:
+        assert_good(chain(server.url).complete(request, Recorder(), Token()))
+    before, after = server.bodies
+    assert len(after["messages"]) == len(before["messages"])
+    assert len(str(after)) < len(str(before)) * 0.8
+    assert after["messages"][0] == before["messages"][0]
+    assert after["messages"][-1] == before["messages"][-1]
+
+
+def test_context_overflow_that_nothing_helps_goes_on_to_the_next() -> None:
+    with OpenAIServer([fault("context")]) as first, OpenAIServer([GOOD]) as second:
+        assert_good(chain(first.url, second.url).complete(ask("hello"), Recorder(), Token()))
+
+
+def test_a_model_without_tools_gets_them_as_text_from_then_on() -> None:
+    answer = 'Sure.\n```tool\n{"tool": "write_file", "arguments": {"path": "a", "content": "b"}}\n```\n'
+    with OpenAIServer([fault("no_tools"), text(answer), text(answer)]) as server:
+        models = chain(server.url)
+        for _ in range(2):
+            reply = models.complete(ask("hello"), Recorder(), Token())
+            assert reply.text == "Sure."
+            assert [(made.name, made.arguments) for made in reply.tool_calls] == [
+                ("write_file", {"path": "a", "content": "b"})
+            ]
+    assert ["tools" in body for body in server.bodies] == [True, False, False]
+    assert "write_file" in server.bodies[1]["messages"][0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [('{"path": "a', "not valid JSON"), ("[1]", "JSON object"), ('{"a": NaN}', "NaN"), ('{"a": "\n"}', "valid JSON")],
+)
+def test_broken_arguments_are_a_problem_and_never_arguments(arguments: str, problem: str) -> None:
+    with OpenAIServer([raw_call("write_file", arguments)]) as server:
+        [made] = chain(server.url).complete(ask("hello"), Recorder(), Token()).tool_calls
+    assert made.arguments is None
+    assert problem in made.problem
+
+
+def test_ids_of_calls_are_unique_in_a_conversation() -> None:
+    earlier = ChatMessage("assistant", "", (ToolCall("call_1", "write_file", {}),))
+    request = ModelRequest(
+        (ChatMessage("user", "x"), earlier, ChatMessage("tool", "ok", tool_call_id="call_1")),
+        "implement",
+        (WRITE_FILE,),
+    )
+    both = call("write_file", path="a", content="") + call("write_file", path="b", content="")
+    with OpenAIServer([both]) as server:
+        calls = chain(server.url).complete(request, Recorder(), Token()).tool_calls
+    assert [made.arguments and made.arguments["path"] for made in calls] == ["a", "b"]
+    assert len({"call_1", *(made.id for made in calls)}) == 3
+
+
+def test_a_turn_that_never_ends_is_cut_off() -> None:
+    endless = text("word " * 2000, delay=0.02)
+    with OpenAIServer([endless]) as first, OpenAIServer([GOOD]) as second:
+        models = FallbackChain([model(first.url, "openai/one", turn_seconds=0.5), model(second.url, "openai/two")])
+        seen = Recorder()
+        assert_good(models.complete(ask("hello"), seen, Token()))
+        first.wait_for_disconnects(1)
+    assert "longer than" in seen.failures[0][1]
+
+
+def cancelled_within(seconds: float, url: str, token: Token, when: threading.Event) -> None:
+    """Run a turn, cancel it when ``when`` is set, and see it end in time."""
+    seen = Recorder(on_text=when.set)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(lambda: chain(url, url).complete(ask("hello"), seen, token))
+        assert when.wait(20)
+        started = time.monotonic()
+        token.cancel()
+        with pytest.raises(Cancelled):
+            future.result(10)
+        assert time.monotonic() - started < seconds
+    assert token.registered == 0
+
+
+def test_cancelling_in_mid_stream_closes_the_connection() -> None:
+    model(refused_url())  # nothing is imported by making one
+    with OpenAIServer([text("word " * 2000, delay=0.02)]) as server:
+        cancelled_within(2.0, server.url, Token(), threading.Event())
+        server.wait_for_disconnects(1)
+        assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("turn", [fault("hang"), fault("hang_headers"), fault("429", retry_after=15)])
+def test_cancelling_while_waiting(turn: Turn) -> None:
+    with OpenAIServer([turn]) as server:
+        arrived = threading.Event()
+
+        def watch() -> None:
+            server.wait_for_requests(1)
+            arrived.set()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        cancelled_within(2.0, server.url, Token(), arrived)
+        watcher.join()
+        assert len(server.bodies) == 1
+
+
+def test_cancelled_before_it_begins() -> None:
+    token = Token()
+    token.cancel()
+    with OpenAIServer([GOOD]) as server, pytest.raises(Cancelled):
+        chain(server.url).complete(ask("hello"), Recorder(), token)
+    assert server.requests == []
+
+
+def test_no_thread_and_no_socket_is_left_behind() -> None:
+    with OpenAIServer([GOOD] * 3 + [fault("reset_stream"), fault("hang"), GOOD]) as server:
+        models = chain(server.url, timeout=0.5)
+        models.complete(ask("hello"), Recorder(), Token())
+        threads = set(threading.enumerate())
+        files = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            models.complete(ask("hello"), Recorder(), Token())
+        started_since = set(threading.enumerate()) - threads
+        assert [thread.name for thread in started_since if "process_request_thread" not in thread.name] == []
+        sockets = len(os.listdir("/proc/self/fd")) - files
+        deadline = time.monotonic() + 5
+        while sockets > 0 and time.monotonic() < deadline:
+            sockets = len(os.listdir("/proc/self/fd")) - files
+        assert sockets <= 0
