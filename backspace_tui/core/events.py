@@ -73,14 +73,13 @@ class StageFinished(Event, frozen=True, tag="stage_finished"):
 class Message(Event, frozen=True, tag="message"):
     """Text between the human, the agent and the program.
 
-    ``kind``: ``prompt`` (what is asked, first or follow-up), ``steer`` (read at the next turn), ``rejection``
-    (the program tells the agent what was taken out), ``feedback`` (from the critique or a failed
+    ``kind``: ``prompt`` (a follow-up), ``steer`` (read at the next turn), ``feedback`` (from the critique or a failed
     verification), ``plan``, ``reply`` (the agent's closing words), ``notice`` (for the human alone).
     """
 
     role: Literal["user", "agent", "program"]
     text: str
-    kind: Literal["prompt", "steer", "rejection", "feedback", "plan", "reply", "notice"] = "notice"
+    kind: Literal["prompt", "steer", "feedback", "plan", "reply", "notice"] = "notice"
 
 
 class Question(Event, frozen=True, tag="question"):

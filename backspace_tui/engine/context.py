@@ -9,7 +9,7 @@ import msgspec
 from backspace_tui.core import events as ev
 from backspace_tui.core.protocols import ChatMessage, ToolCall
 
-HEARD = ("prompt", "steer", "rejection", "feedback")
+HEARD = ("prompt", "steer", "feedback")
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -42,6 +42,8 @@ def conversation(events: Iterable[ev.AnyEvent]) -> Conversation:
         match event:
             case ev.Message(role="user" | "program", kind=kind) if kind in HEARD:
                 waiting.append((event.seq, _heard(event)))
+            case ev.GitOperation(operation="rejected" | "restored", detail=detail) if detail:
+                waiting.append((event.seq, f"[review] {detail}"))
             case ev.ModelCalled(stage="implement"):
                 called_at = event.seq
             case ev.ModelReplied(stage="implement"):
@@ -62,8 +64,6 @@ def conversation(events: Iterable[ev.AnyEvent]) -> Conversation:
 
 
 def _heard(event: ev.Message) -> str:
-    if event.kind == "rejection":
-        return f"[review] {event.text}"
     if event.kind == "feedback":
         return f"[feedback] {event.text}"
     return event.text

@@ -31,7 +31,7 @@ _DIFF_BUDGET: Final = 64 << 20
 _PREFETCH: Final = 8
 _DIFF: Final = (
     "--no-color", "--no-ext-diff", "--no-textconv", "--full-index", "--diff-algorithm=histogram", "--text",
-    "--no-renames", "--no-indent-heuristic", "--src-prefix=a/", "--dst-prefix=b/", "--inter-hunk-context=0",
+    "--no-renames", "--src-prefix=a/", "--dst-prefix=b/", "--inter-hunk-context=0",
 )  # fmt: skip
 
 
@@ -215,9 +215,18 @@ class Objects:
             found = self._hunks.get(change)
             if found is None:
                 old, new = self._data(change.old), self._data(change.new)
-                found = file_hunks(change, old, new, self._content_diff(change, old, new))
+                try:
+                    found = file_hunks(change, old, new, self._content_diff(change, old, new))
+                except ValueError as error:
+                    raise SessionError(f"the changes of {change.path!r} cannot be shown: {error}") from error
                 self._hunks.put(change, found, sum(len(hunk.lines) for hunk in found) * 128 + 512)
             return found
+
+    def sides(self, change: FileChange) -> tuple[bytes, bytes, bytes]:
+        """What a change leads from and to, and the diff between the two: what the functions on hunks take."""
+        with self._mutex:
+            old, new = self._data(change.old), self._data(change.new)
+            return old, new, self._content_diff(change, old, new)
 
     def prefetch(self, old_tree: str, new_tree: str) -> None:
         """Make the diffs between two trees with one git process when many are not known yet."""

@@ -1,0 +1,108 @@
+"""The workflow's driver: one stage after the other by the transition table, from wherever the log ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from backspace_tui.core import events as ev
+from backspace_tui.core.protocols import ModelUnavailable, RequestRefused, SandboxError, SandboxGone
+from backspace_tui.core.stages import MAX_ATTEMPTS, Stage, after, backoff
+from backspace_tui.core.state import SessionState
+from backspace_tui.core.terminal_text import clean
+from backspace_tui.engine.cancel import Cancel
+from backspace_tui.engine.job import Job, StageFailed, StageResult, Stopped, WaitsForPerson
+from backspace_tui.engine.stages import analyze, critique, done, implement, plan, prepare, publish, review, verify
+from backspace_tui.sessions.errors import SessionError
+
+RUN: Final[dict[Stage, Callable[[Job], StageResult]]] = {
+    "prepare": prepare.run,
+    "analyze": analyze.run,
+    "plan": plan.run,
+    "implement": implement.run,
+    "critique": critique.run,
+    "review": review.run,
+    "verify": verify.run,
+    "commit": publish.commit,
+    "push": publish.push,
+    "pull_request": publish.pull_request,
+    "done": done.run,
+}
+
+
+def next_stage(state: SessionState) -> Stage:
+    """Where the workflow goes on: an open, failed or stopped-with-the-session stage is run again."""
+    if not state.attempt:
+        return "prepare"
+    if state.stage_open or state.outcome in (None, "failed"):
+        return state.stage
+    if state.outcome == "stopped" and state.stage == "prepare":
+        return "prepare"
+    return after(state.stage, state.outcome, state.revisions - (state.outcome == "revise"))
+
+
+def drive(job: Job) -> int:
+    """Run stages until the session ends, stops, or waits for a person who is not there; returns the exit code."""
+    try:
+        failures = 0
+        while True:
+            stage = next_stage(job.state)
+            again = job.state.attempt + 1 if stage == job.state.stage else 1
+            job.recorder.enter(ev.StageStarted(stage=stage, attempt=again))
+            result = _run(job, stage, failures)
+            _finish_stage(job, result)
+            failures = failures + 1 if result.outcome == "retry" else 0
+            if result.outcome == "failed" or (result.outcome == "stopped" and stage == "prepare"):
+                return _finish(job, "failed", result.detail, job.state.exit_code or 1)
+            if result.outcome == "retry" and job.control.cancel.wait(backoff(failures)):
+                job.check_stop()
+            refused = result.data.get("exit_code", 0)
+            if refused and job.exit_when_waiting:
+                return _finish(job, "failed", result.detail, refused)
+    except Stopped:
+        return _finish(job, "stopped", "stopped by the user", 130)
+    except WaitsForPerson as waits:
+        if job.state.stage == "done":
+            return _finish(job, "done", "", 0)
+        return _finish(job, "waiting", waits.reason, 4)
+
+
+def _run(job: Job, stage: Stage, failures: int) -> StageResult:
+    try:
+        return RUN[stage](job)
+    except Stopped as stop:
+        if stop.quit or stage not in ("analyze", "plan", "implement", "critique"):
+            raise
+        job.control.cancel = Cancel()
+        if stage == "implement":
+            implement.abandon(job)
+        return StageResult("stopped", "stopped by the user")
+    except (StageFailed, ModelUnavailable, RequestRefused, SandboxError, SessionError) as problem:
+        return _failed(job, problem, failures)
+
+
+def _failed(job: Job, problem: Exception, failures: int) -> StageResult:
+    # What looks like a failure while the session ends is the end itself.
+    job.check_stop()
+    retryable = isinstance(problem, SandboxGone) or (isinstance(problem, StageFailed) and problem.retryable)
+    retry = retryable and failures + 1 < MAX_ATTEMPTS
+    exit_code = problem.exit_code if isinstance(problem, StageFailed | SessionError) else 1
+    if isinstance(problem, RequestRefused):
+        exit_code = 2
+    message = job.parts.redactor.redact(clean(str(problem)))
+    if isinstance(problem, SandboxError):
+        job.workspace.discard()
+    job.recorder.emit(ev.Error(message=message, exit_code=exit_code, retryable=retry))
+    return StageResult("retry" if retry else "failed", message)
+
+
+def _finish_stage(job: Job, result: StageResult) -> None:
+    detail = job.parts.redactor.redact(clean(result.detail))
+    job.recorder.emit(ev.StageFinished(outcome=result.outcome, detail=detail, data=result.data))
+
+
+def _finish(job: Job, outcome: str, reason: str, exit_code: int) -> int:
+    job.recorder.emit(
+        ev.SessionFinished(outcome=outcome, reason=reason, exit_code=exit_code)  # type: ignore[arg-type]
+    )
+    return exit_code

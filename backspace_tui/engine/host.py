@@ -1,0 +1,117 @@
+"""The process of a session: takes the lock, opens the log and the socket, and runs the workflow to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from backspace_tui.core import commands as cmd
+from backspace_tui.core import events as ev
+from backspace_tui.engine.driver import drive
+from backspace_tui.engine.job import Control, Job, Parts
+from backspace_tui.engine.recorder import Recorder
+from backspace_tui.engine.server import Server, handle
+from backspace_tui.engine.workspace import Workspace
+from backspace_tui.repository.bare import BareRepository
+from backspace_tui.sessions.errors import SessionError
+from backspace_tui.sessions.log import EventLog
+from backspace_tui.sessions.objects import Objects
+from backspace_tui.sessions.store import Lock, socket_path
+
+MakeParts = Callable[[ev.SessionStarted], Parts]
+
+
+def run(request: cmd.HostRequest, make_parts: MakeParts, ready: Callable[[cmd.HostReady], None]) -> int:
+    """Be the one process of the session that ``request`` names, until it ends; returns the exit code.
+
+    ``make_parts`` gets the first event and makes model, sandboxes and forge. ``ready`` is called once, when the
+    socket stands, or with the error.
+    """
+    directory = Path(request.directory)
+    try:
+        lock = Lock(directory)
+        lock.acquire()
+        log = EventLog.open(directory)
+        started = _first_event(log, request)
+        parts = make_parts(started)
+    except SessionError as problem:
+        ready(cmd.HostReady(error=str(problem), exit_code=problem.exit_code))
+        return problem.exit_code
+    job = _job(directory, request, started, log, parts)
+    server = Server(job, socket_path(directory))
+    _handle_signals(job)
+    for command in request.commands:
+        handle(job, command)
+    ready(cmd.HostReady(pid=os.getpid()))
+    try:
+        return drive(job)
+    except SessionError as problem:
+        # The log itself cannot be written: nothing more can be promised, what was logged stands.
+        print(problem, file=sys.stderr)
+        return problem.exit_code
+    finally:
+        job.workspace.close()
+        server.close()
+        job.objects.close()
+        log.close()
+        lock.release()
+
+
+def _first_event(log: EventLog, request: cmd.HostRequest) -> ev.SessionStarted:
+    if log.events:
+        first = log.events[0]
+        if isinstance(first, ev.SessionStarted):
+            return first
+        raise SessionError("this session's log does not begin with session_started; it cannot go on")
+    if request.started is None:
+        raise SessionError("this session never began; start a new one")
+    stored = log.append(request.started)
+    assert isinstance(stored, ev.SessionStarted)
+    return stored
+
+
+def _job(directory: Path, request: cmd.HostRequest, started: ev.SessionStarted, log: EventLog, parts: Parts) -> Job:
+    recorder = Recorder(log)
+    git_dir = directory / "repo.git"
+    repository = BareRepository.open(git_dir) if git_dir.exists() else BareRepository.create(git_dir)
+    objects = Objects(git_dir)
+    return Job(
+        directory=directory,
+        recorder=recorder,
+        repository=repository,
+        objects=objects,
+        workspace=Workspace(started.session, parts.sandboxes, repository, objects, recorder),
+        parts=parts,
+        control=Control(),
+        exit_when_waiting=request.exit_when_waiting,
+        idle_timeout=request.idle_timeout,
+    )
+
+
+def _handle_signals(job: Job) -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        # Not here: the interrupted code may hold the very lock that stopping needs.
+        threading.Thread(target=handle, args=(job, cmd.Quit()), daemon=True).start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def announce(message: cmd.HostReady) -> None:
+    """Print the one line that the launcher waits for, and let go of its pipe."""
+    try:
+        sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

@@ -1,0 +1,161 @@
+"""Implement: the model's tool loop."""
+
+from __future__ import annotations
+
+import time
+
+from backspace_tui.core import events as ev
+from backspace_tui.core.protocols import ChatMessage, ModelRequest, ToolCall
+from backspace_tui.core.terminal_text import Cleaner, clean, clip
+from backspace_tui.engine import questions, rejections
+from backspace_tui.engine.context import Conversation, conversation
+from backspace_tui.engine.job import Job, StageResult
+from backspace_tui.engine.stages.analyze import briefing
+from backspace_tui.engine.tools import TOOLS
+from backspace_tui.engine.tools.base import TEXT_LIMIT, Tool, ToolContext, ToolError, ToolOutcome
+from backspace_tui.engine.turns import ask, boundary
+
+LOGGED_OUTPUT = 256_000
+"""Characters of one command's output that go to the log as it comes; the result keeps head and tail."""
+
+
+def run(job: Job) -> StageResult:
+    """Turn after turn until the model finishes; after a crash, from the first call without a result."""
+    while True:
+        talk = conversation(job.recorder.events)
+        for call in talk.open_calls:
+            job.check_stop()
+            run_call(job, call)
+        if talk.open_calls:
+            talk = conversation(job.recorder.events)
+        if _finished(talk):
+            return StageResult("ok", _closing(job, talk))
+        job.check_stop()
+        rejections.carry_out(job)
+        boundary(job)
+        talk = conversation(job.recorder.events)
+        ask(job, ModelRequest(_opening(job) + talk.messages, "implement", tuple(t.schema() for t in TOOLS.values())))
+
+
+def _opening(job: Job) -> tuple[ChatMessage, ...]:
+    plan = f"\n\n# Plan\n{job.state.plan}" if job.state.plan else ""
+    return ChatMessage("system", job.parts.prompts["implement"]), ChatMessage("user", briefing(job) + plan)
+
+
+def _finished(talk: Conversation) -> bool:
+    """The last turn called ``finish`` or no tool at all, and nobody has said anything since."""
+    if talk.last_reply is None or (talk.messages and talk.messages[-1].role == "user"):
+        return False
+    calls = talk.last_reply.tool_calls
+    return not calls or any(TOOLS[call.name].ends_turn for call in calls if call.name in TOOLS and call.arguments)
+
+
+def _closing(job: Job, talk: Conversation) -> str:
+    assert talk.last_reply is not None
+    text = talk.last_reply.text
+    for call in talk.last_reply.tool_calls:
+        if call.name == "finish" and call.arguments:
+            text = str(call.arguments.get("summary", text))
+    text = job.parts.redactor.redact(clean(text)).strip()
+    if text:
+        job.recorder.emit(ev.Message(role="agent", kind="reply", text=text))
+    return text[:200]
+
+
+def run_call(job: Job, call: ToolCall) -> None:
+    """Run one tool call, snapshot what it changed, and log its result; a bad call is answered with its error."""
+    began = time.monotonic()
+    tool = TOOLS.get(call.name)
+    shown = job.parts.redactor.redact(clean(title(tool, call)))
+    job.recorder.emit(
+        ev.ToolStarted(call_id=call.id, tool=call.name, arguments=call.arguments or {}, title=shown.split("\n")[0])
+    )
+    try:
+        outcome = _run(job, tool, call)
+    except ToolError as problem:
+        outcome = ToolOutcome(job.parts.redactor.redact(clean(str(problem))), ok=False)
+    tree = snapshot = ""
+    if outcome.touched is None or outcome.touched:
+        taken = job.workspace.snapshot(outcome.touched)
+        if taken.full != job.state.snapshot:
+            tree, snapshot = taken.tree, taken.full
+            job.workspace.record_edits(tree, call.id)
+    job.recorder.emit(
+        ev.ToolFinished(
+            call_id=call.id,
+            tool=call.name,
+            ok=outcome.ok,
+            text=clip(outcome.text, TEXT_LIMIT),
+            exit_code=outcome.exit_code,
+            seconds=round(time.monotonic() - began, 3),
+            tree=tree,
+            snapshot=snapshot,
+        )
+    )
+
+
+def abandon(job: Job) -> None:
+    """Answer the calls that a stop left open, so that a follow-up does not run them."""
+    for call in conversation(job.recorder.events).open_calls:
+        job.recorder.emit(
+            ev.ToolFinished(call_id=call.id, tool=call.name, ok=False, text="not run: the user stopped the work")
+        )
+
+
+def title(tool: Tool | None, call: ToolCall) -> str:  # type: ignore[type-arg]
+    """A call in one line; one that is not valid by its name alone."""
+    if tool is None or call.arguments is None:
+        return call.name
+    try:
+        return tool.title(tool.validate(call.arguments))
+    except ToolError:
+        return call.name
+
+
+def _run(job: Job, tool: Tool | None, call: ToolCall) -> ToolOutcome:  # type: ignore[type-arg]
+    if tool is None:
+        raise ToolError(f"there is no tool {call.name!r}; there are: {', '.join(TOOLS)}")
+    if call.arguments is None:
+        raise ToolError(call.problem or "the arguments were not a JSON object")
+    arguments = tool.validate(call.arguments)
+    output = _Output(job, call.id)
+    context = ToolContext(
+        box=job.workspace.box,
+        redactor=job.parts.redactor,
+        cancel=job.control.cancel,
+        output=output,
+        ask=lambda question, options: questions.ask(job, question, options, call_id=call.id),
+    )
+    try:
+        outcome: ToolOutcome = tool.run(arguments, context)
+    finally:
+        output.close()
+    return outcome
+
+
+class _Output:
+    """Takes a command's raw output to the log: cleaned, masked, and no more than a cap."""
+
+    def __init__(self, job: Job, call_id: str) -> None:
+        self._job = job
+        self._call_id = call_id
+        self._cleaners = {"stdout": Cleaner(), "stderr": Cleaner()}
+        self._left = LOGGED_OUTPUT
+
+    def __call__(self, stream: str, data: bytes) -> None:
+        self._emit(stream, self._cleaners[stream].feed(data))
+
+    def close(self) -> None:
+        for stream, cleaner in self._cleaners.items():
+            self._emit(stream, cleaner.flush())
+
+    def _emit(self, stream: str, text: str) -> None:
+        if not text or self._left <= 0:
+            return
+        if len(text) > self._left:
+            text = text[: self._left] + "\n(more output is not shown; the result keeps its end)\n"
+            self._left = 0
+        self._left -= len(text)
+        name = "stderr" if stream == "stderr" else "stdout"
+        text = self._job.parts.redactor.redact(text)
+        self._job.recorder.stream(ev.ToolOutput(call_id=self._call_id, stream=name, text=text))

@@ -1,0 +1,100 @@
+"""One model turn: called, streamed, logged; and the plain text calls of the stages without tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from backspace_tui.core import events as ev
+from backspace_tui.core.protocols import Cancelled, ChatMessage, ModelReply, ModelRequest
+from backspace_tui.core.terminal_text import clean
+from backspace_tui.engine import budget
+from backspace_tui.engine.job import Job, Stopped, WaitsForPerson
+
+
+class _Observer:
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._streamed = False
+
+    def called(self, model: str, attempt: int) -> None:
+        self._job.recorder.emit(ev.ModelCalled(model=model, attempt_of_model=attempt))
+
+    def failed(self, model: str, reason: str, will_retry_in: float | None) -> None:
+        if self._streamed:
+            self._job.recorder.emit(ev.AgentThinking(void=True))
+            self._streamed = False
+        reason = self._job.parts.redactor.redact(clean(reason))
+        self._job.recorder.emit(ev.ModelFailed(model=model, reason=reason, retry_in=will_retry_in))
+
+    def streamed(self, kind: Literal["text", "thinking"], text: str) -> None:
+        self._streamed = True
+        text = self._job.parts.redactor.redact(clean(text))
+        if text:
+            self._job.recorder.stream(ev.AgentThinking(text=text, kind=kind))
+
+
+def ask(job: Job, request: ModelRequest) -> ModelReply:
+    """Let the model answer ``request`` and log the turn.
+
+    Raises:
+        Stopped: the user stopped it; nothing of the turn is kept.
+        ModelUnavailable, RequestRefused: as the model says.
+    """
+    boundary(job)
+    try:
+        reply = job.parts.model.complete(request, _Observer(job), job.control.cancel)
+    except Cancelled:
+        job.check_stop()
+        raise Stopped(quit=False) from None
+    job.recorder.emit(
+        ev.ModelReplied(
+            model=reply.model,
+            text=clean(reply.text),
+            tool_calls=reply.tool_calls,
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+            usd=reply.usd,
+            seconds=reply.seconds,
+        )
+    )
+    return reply
+
+
+def ask_text(job: Job, purpose: str, user: str) -> str:
+    """A turn without tools; returns its text."""
+    messages = (ChatMessage("system", job.parts.prompts[purpose]), ChatMessage("user", user))
+    return ask(job, ModelRequest(messages, purpose)).text.strip()
+
+
+def ask_again(job: Job, purpose: str, user: str, answer: str, repair: str) -> str:
+    """The one repair request for a reply in the wrong shape."""
+    messages = (
+        ChatMessage("system", job.parts.prompts[purpose]),
+        ChatMessage("user", user),
+        ChatMessage("assistant", answer or "(nothing)"),
+        ChatMessage("user", repair),
+    )
+    return ask(job, ModelRequest(messages, purpose)).text.strip()
+
+
+def boundary(job: Job) -> None:
+    """What happens between two turns: stopping, pausing, the budget."""
+    job.check_stop()
+    limit = budget.exceeded(job.parts.settings.budget, job.state, job.recorder.events)
+    if limit:
+        job.recorder.emit(ev.Paused(reason=limit))
+    if job.state.status == "paused":
+        if job.exit_when_waiting:
+            raise WaitsForPerson(job.state.error or "paused; resume it to go on")
+        wait(job, lambda: job.state.status != "paused")
+
+
+def wait(job: Job, ready: Callable[[], bool]) -> None:
+    """Block until ``ready()`` holds; raises :class:`Stopped`, or :class:`WaitsForPerson` after the idle timeout."""
+    with job.recorder.changed:
+        while not ready():
+            job.check_stop()
+            notified = job.recorder.changed.wait(job.idle_timeout)
+            if not notified and not ready() and not job.control.windows:
+                raise WaitsForPerson("nobody was there; attach or resume it to go on")
