@@ -1,0 +1,324 @@
+"""Hunks: what a reviewer decides about, and what a path holds after the decision.
+
+Three trees are involved: B (base), A (accepted) and W (the agent's newest snapshot). Pending hunks are diff(A, W)
+and accepted ones diff(B, A). Accepting takes hunks of diff(A, W) into A, rejecting takes them out of W, and
+unaccepting takes hunks of diff(B, A) out of A. A decision is content, never a patch: see :func:`stage`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from backspace_tui.core.alignment import Group, align, read_groups, split_lines
+from backspace_tui.core.staging import Block, blocks, stage
+from backspace_tui.core.trees import SYMLINK, File, FileChange
+
+__all__ = [
+    "Block",
+    "Hunk",
+    "State",
+    "accept",
+    "added_removed",
+    "blocks",
+    "file_hunks",
+    "locate",
+    "overtaken",
+    "reject",
+    "stage",
+    "states",
+    "unaccept",
+]
+
+Kind = Literal["text", "mode", "binary", "symlink", "type", "added", "deleted"]
+Mark = Literal[" ", "-", "+"]
+State = Literal["pending", "reviewed", "rejected", "accepted", "changed"]
+
+_MARKS: Final[dict[str, Mark]] = {" ": " ", "-": "-", "+": "+"}
+_SNIFFED = 8000
+"""Git takes a blob for binary when its first 8000 bytes hold a NUL."""
+
+
+class Hunk(msgspec.Struct, frozen=True):
+    """One unit of decision about a path.
+
+    ``kind`` is ``text`` for lines, and otherwise a unit that is taken or left as a whole: ``mode``, ``binary``,
+    ``symlink`` (new or another target), ``type`` (a file became a link or the reverse), ``added`` (a new empty
+    file), ``deleted``. ``lines`` are for showing, without their line feeds; those of the other kinds describe the
+    change. ``deletions`` and ``additions`` are what :func:`stage` takes (text alone). ``old_start`` and
+    ``new_start`` number the first line of each side from 1, or the line that follows where a side has none.
+    ``old_open`` and ``new_open`` tell that the last line of that side ends the file without a line feed.
+    """
+
+    id: str
+    path: str
+    kind: Kind
+    old_start: int
+    new_start: int
+    lines: tuple[tuple[Mark, bytes], ...]
+    deletions: frozenset[int] = frozenset()
+    additions: frozenset[int] = frozenset()
+    old_open: bool = False
+    new_open: bool = False
+
+    @property
+    def old_end(self) -> int:
+        """The number after the hunk's last old line."""
+        return self.old_start + sum(mark != "+" for mark, _ in self.lines)
+
+    @property
+    def new_end(self) -> int:
+        """The number after the hunk's last new line."""
+        return self.new_start + sum(mark != "-" for mark, _ in self.lines)
+
+
+def is_binary(data: bytes) -> bool:
+    """Whether git would take ``data`` for binary."""
+    return b"\0" in data[:_SNIFFED]
+
+
+def added_removed(diff: bytes) -> tuple[int, int]:
+    """How many lines one file's ``diff`` adds and removes.
+
+    Raises:
+        ValueError: the diff is malformed.
+    """
+    groups = read_groups(diff)
+    return sum(g.marks.count("+") for g in groups), sum(g.marks.count("-") for g in groups)
+
+
+def file_hunks(change: FileChange, old: bytes, new: bytes, diff: bytes) -> tuple[Hunk, ...]:
+    """The hunks of one path, in order: its mode first, then its content.
+
+    ``old`` and ``new`` are the blobs (empty where the path is absent) and ``diff`` the unified diff between them,
+    which only text needs: each ``@@`` of it is one hunk. A new file's mode comes with its content.
+
+    Raises:
+        ValueError: the diff is not one of these two blobs.
+    """
+    ids = _Ids(change.path)
+    hunks: list[Hunk] = []
+    if _changes_mode(change):
+        assert change.old is not None
+        assert change.new is not None
+        modes = (b"mode %o" % change.old.mode, b"mode %o" % change.new.mode)
+        hunks.append(_whole(ids, change, "mode", *modes))
+    match _content_kind(change, old, new):
+        case None:
+            pass
+        case "text":
+            hunks += _text_hunks(ids, change, old, new, diff)
+        case kind:
+            hunks.append(_whole(ids, change, kind, old, new))
+    return tuple(hunks)
+
+
+def accept(change: FileChange, old: bytes, new: bytes, diff: bytes, hunks: Collection[str]) -> File | None:
+    """What A holds at the path after accepting ``hunks`` (ids) of diff(A, W); ``None`` where it is absent.
+
+    Raises:
+        ValueError: an id names no hunk of this change, or the diff is not one of these two blobs.
+    """
+    offered = file_hunks(change, old, new, diff)
+    return _take(change, old, new, diff, locate(offered, hunks))
+
+
+def unaccept(change: FileChange, old: bytes, new: bytes, diff: bytes, hunks: Collection[str]) -> File | None:
+    """What A holds at the path after taking ``hunks`` (ids) of diff(B, A) out of it. Raises as :func:`accept`."""
+    offered = file_hunks(change, old, new, diff)
+    out = {hunk.id for hunk in locate(offered, hunks)}
+    return _take(change, old, new, diff, [hunk for hunk in offered if hunk.id not in out])
+
+
+def reject(change: FileChange, old: bytes, new: bytes, diff: bytes, hunks: Collection[str]) -> File | None:
+    """What W holds at the path after taking ``hunks`` (ids) of diff(A, W) out of it. Raises as :func:`accept`."""
+    return unaccept(change, old, new, diff, hunks)
+
+
+def locate(hunks: Iterable[Hunk], ids: Iterable[str]) -> tuple[Hunk, ...]:
+    """The hunks with these ids, in the order of ``hunks``.
+
+    Raises:
+        ValueError: an id is none of theirs; the text names it.
+    """
+    wanted = set(ids)
+    found = tuple(hunk for hunk in hunks if hunk.id in wanted)
+    missing = wanted - {hunk.id for hunk in found}
+    if missing:
+        raise ValueError(f"no such hunk now: {', '.join(sorted(missing))}; it was decided or changed meanwhile")
+    return found
+
+
+def overtaken(accepted: Sequence[Hunk], pending: Sequence[Hunk]) -> frozenset[str]:
+    """The ids of one path's ``accepted`` hunks, diff(B, A), that a pending one, diff(A, W), changes again."""
+    return frozenset(one.id for one in accepted if any(_changes_again(one, other) for other in pending))
+
+
+def states(
+    pending: Sequence[Hunk],
+    accepted: Sequence[Hunk],
+    reviewed: Collection[str] = (),
+    rejected: Collection[str] = (),
+) -> tuple[tuple[Hunk, State], ...]:
+    """One path's hunks with their states, pending ones first.
+
+    ``changed`` is an accepted hunk that the agent has edited since. The same id may stand on both sides.
+    """
+    again = overtaken(accepted, pending)
+    found: list[tuple[Hunk, State]] = []
+    for hunk in pending:
+        if hunk.id in rejected:
+            found.append((hunk, "rejected"))
+        else:
+            found.append((hunk, "reviewed" if hunk.id in reviewed else "pending"))
+    found += [(hunk, "changed" if hunk.id in again else "accepted") for hunk in accepted]
+    return tuple(found)
+
+
+def _changes_again(accepted: Hunk, pending: Hunk) -> bool:
+    if pending.kind in ("deleted", "type"):
+        return True
+    if "mode" in (accepted.kind, pending.kind):
+        return accepted.kind == pending.kind
+    return accepted.kind != "text" or pending.kind != "text" or _overlap(accepted, pending)
+
+
+def _overlap(accepted: Hunk, pending: Hunk) -> bool:
+    """Whether changed lines of ``pending``, by A's numbers, touch lines that ``accepted`` put into A."""
+    made = accepted.additions
+    if made & pending.deletions:
+        return True
+    # A pure insertion touches the accepted lines when it stands between two of them.
+    number = pending.old_start
+    for mark, _ in pending.lines:
+        if mark == "+" and number in made and number - 1 in made:
+            return True
+        number += mark != "+"
+    return False
+
+
+def _changes_mode(change: FileChange) -> bool:
+    old, new = change.old, change.new
+    if old is None or new is None or old.mode == new.mode:
+        return False
+    return stat.S_ISREG(old.mode) and stat.S_ISREG(new.mode)
+
+
+def _content_kind(change: FileChange, old: bytes, new: bytes) -> Kind | None:
+    before, after = change.old, change.new
+    if before is None and after is None:
+        raise ValueError(f"{change.path!r} is absent on both sides: there is nothing to decide")
+    if after is None:
+        return "deleted"
+    if before is not None and stat.S_IFMT(before.mode) != stat.S_IFMT(after.mode):
+        return "type"
+    if before is not None and old == new:
+        return None
+    if after.mode == SYMLINK:
+        return "symlink"
+    if not stat.S_ISREG(after.mode):
+        return "type"
+    if is_binary(old) or is_binary(new):
+        return "binary"
+    return "text" if old or new else "added"
+
+
+def _take(change: FileChange, old: bytes, new: bytes, diff: bytes, chosen: Collection[Hunk]) -> File | None:
+    """The old side with ``chosen`` taken from the new one."""
+    kinds = {hunk.kind for hunk in chosen}
+    if change.new is None and kinds:
+        return None
+    if change.old is None and not kinds:
+        return None
+    if kinds - {"text", "mode"}:
+        data = new
+    elif "text" in kinds:
+        deletions = frozenset[int]().union(*(hunk.deletions for hunk in chosen))
+        additions = frozenset[int]().union(*(hunk.additions for hunk in chosen))
+        data = stage(old, new, diff, deletions, additions)
+    else:
+        data = old
+    # A mode changes by its own hunk, except with a path's coming or its change of type.
+    source = change.new if change.old is None or kinds & {"mode", "type"} else change.old
+    assert source is not None
+    return File(source.mode, data)
+
+
+class _Ids:
+    """Makes ids that stay the same while path, kind, old and new lines do."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path.encode("utf-8", "surrogateescape")
+        self._seen: dict[str, int] = {}
+
+    def make(self, kind: Kind, blocks_of_hunk: Iterable[tuple[bytes, bytes]]) -> str:
+        digest = hashlib.sha256()
+        for part in (self._path, kind.encode()):
+            digest.update(b"%d:%s" % (len(part), part))
+        for old, new in blocks_of_hunk:
+            digest.update(b"%d:%d:%s%s" % (len(old), len(new), old, new))
+        name = digest.hexdigest()[:12]
+        count = self._seen[name] = self._seen.get(name, 0) + 1
+        return name if count == 1 else f"{name}-{count}"
+
+
+def _whole(ids: _Ids, change: FileChange, kind: Kind, old: bytes, new: bytes) -> Hunk:
+    lines: list[tuple[Mark, bytes]] = []
+    for mark, entry, data in (("-", change.old, old), ("+", change.new, new)):
+        if entry is None or kind == "added":
+            continue
+        if kind != "mode" and entry.mode != SYMLINK and is_binary(data):
+            shown = [b"binary file, %d bytes" % len(data)]
+        else:
+            shown = [line.removesuffix(b"\n") for line in split_lines(data)]
+        lines += [(_MARKS[mark], line) for line in shown]
+    # A link and a file may hold the same bytes; the direction of the change is in the modes.
+    modes = [(b"%o" % e.mode if e else b"") for e in (change.old, change.new)] if kind == "type" else [b"", b""]
+    name = ids.make(kind, [(old, new), (modes[0], modes[1])])
+    return Hunk(name, change.path, kind, 1, 1, tuple(lines))
+
+
+def _text_hunks(ids: _Ids, change: FileChange, old: bytes, new: bytes, diff: bytes) -> list[Hunk]:
+    old_lines, new_lines = split_lines(old), split_lines(new)
+    groups, _ = align(old_lines, new_lines, diff)
+    return [_text_hunk(ids, change.path, group, old_lines, new_lines) for group in groups]
+
+
+def _text_hunk(ids: _Ids, path: str, group: Group, old_lines: list[bytes], new_lines: list[bytes]) -> Hunk:
+    lines: list[tuple[Mark, bytes]] = []
+    deletions: list[int] = []
+    additions: list[int] = []
+    changed: list[tuple[list[bytes], list[bytes]]] = []
+    old, new = group.old_start, group.new_start
+    inside = False
+    for char in group.marks:
+        mark = _MARKS[char]
+        if mark != " " and not inside:
+            changed.append(([], []))
+        inside = mark != " "
+        line = new_lines[new] if mark == "+" else old_lines[old]
+        lines.append((mark, line.removesuffix(b"\n")))
+        if mark == "-":
+            changed[-1][0].append(line)
+            deletions.append(old + 1)
+        elif mark == "+":
+            changed[-1][1].append(line)
+            additions.append(new + 1)
+        old += mark != "+"
+        new += mark != "-"
+    return Hunk(
+        ids.make("text", [(b"".join(out), b"".join(into)) for out, into in changed]),
+        path,
+        "text",
+        group.old_start + 1,
+        group.new_start + 1,
+        tuple(lines),
+        frozenset(deletions),
+        frozenset(additions),
+        bool(group.old_count) and not old_lines[old - 1].endswith(b"\n"),
+        bool(group.new_count) and not new_lines[new - 1].endswith(b"\n"),
+    )
