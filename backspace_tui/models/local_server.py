@@ -1,0 +1,68 @@
+"""Look for a language model server on this machine: Ollama, llama.cpp, vLLM, LM Studio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from backspace_tui.config import ModelSettings
+
+PORTS: Final = (11434, 1234, 8080, 8000)
+"""Ollama, LM Studio, llama.cpp, vLLM."""
+
+PROBE_SECONDS: Final = 0.3
+_ANSWER_LIMIT: Final = 1_000_000
+
+
+def find(env: Mapping[str, str]) -> ModelSettings | None:
+    """The first server that lists a model: the one the environment names, else one on a known port of loopback."""
+    named = next((env[name] for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE") if env.get(name)), "")
+    if named:
+        return _openai(named, 5.0)
+    if env.get("OLLAMA_HOST"):
+        host = env["OLLAMA_HOST"]
+        return _ollama(host if "://" in host else f"http://{host}", 2.0)
+    for port in PORTS:
+        base = f"http://127.0.0.1:{port}"
+        found = (_ollama(base, PROBE_SECONDS) if port == PORTS[0] else None) or _openai(f"{base}/v1", PROBE_SECONDS)
+        if found:
+            return found
+    return None
+
+
+def _ollama(base: str, timeout: float) -> ModelSettings | None:
+    names = _names(_get(f"{base.rstrip('/')}/api/tags", timeout), "models", "name")
+    return ModelSettings(f"ollama_chat/{names[0]}", base) if names else None
+
+
+def _openai(base: str, timeout: float) -> ModelSettings | None:
+    names = _names(_get(f"{base.rstrip('/')}/models", timeout), "data", "id")
+    return ModelSettings(f"openai/{names[0]}", base) if names else None
+
+
+def _names(answer: Any, listed: str, field: str) -> list[str]:
+    entries = answer.get(listed) if isinstance(answer, dict) else None
+    if not isinstance(entries, list):
+        return []
+    names = [entry.get(field) for entry in entries if isinstance(entry, dict)]
+    return [name for name in names if isinstance(name, str) and name.isprintable() and name and " " not in name]
+
+
+def _get(url: str, timeout: float) -> Any:
+    """The JSON at ``url``, without proxies; ``None`` for anything else."""
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection
+
+    try:
+        parts = urlsplit(url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=timeout)
+        try:
+            connection.request("GET", parts.path, headers={"Accept": "application/json"})
+            response = connection.getresponse()
+            return json.loads(response.read(_ANSWER_LIMIT)) if response.status == 200 else None
+        finally:
+            connection.close()
+    except (OSError, ValueError, HTTPException):
+        return None
