@@ -34,8 +34,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 class SessionStarted(Event, frozen=True, tag="session_started"):
     """The first event: what was asked for. Nothing secret; keys are read again from the environment.
 
-    ``repository`` is the path or URL as given, ``models`` the chosen names in order (``offline`` and
-    ``scripted`` are not language models), ``settings`` the sandbox and project settings in force.
+    ``repository`` is the path (absolute) or URL, ``models`` the chosen names in order (``offline`` and ``scripted``
+    are not language models), ``sandbox`` the backend, ``settings`` the settings in force.
     """
 
     session: str
@@ -47,6 +47,7 @@ class SessionStarted(Event, frozen=True, tag="session_started"):
     pull_request: bool = False
     include_dirty: bool = False
     interactive: bool = True
+    sandbox: str = "docker"
     settings: dict[str, Any] = {}
 
 

@@ -32,7 +32,7 @@ class SessionState(msgspec.Struct, frozen=True):
     """A session, folded.
 
     ``status``: ``waiting`` means for a person (review, question); ``done``, ``failed`` and ``stopped`` have no work
-    left that starts by itself. ``group`` is the number of the last decision group; ``standing`` the groups that an
+    left that starts by itself. ``paused`` is the reason of a pause that nobody has ended. ``group`` is the number of the last decision group; ``standing`` the groups that an
     undo can take back, oldest first. ``restorations`` are undone rejections whose lines are to be put back into the
     agent's files at its next turn boundary. ``publishing`` is how far the user asked to go after the review. Costs are in US dollars, ``unpriced`` counts replies whose price is unknown.
     """
@@ -41,6 +41,7 @@ class SessionState(msgspec.Struct, frozen=True):
     last_seq: int = 0
     last_time: datetime = ev.EPOCH
     status: Status = "new"
+    paused: str = ""
     stage: Stage = "prepare"
     attempt: int = 0
     stage_open: bool = False
@@ -133,9 +134,9 @@ def _apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
         case ev.Answer():
             return replace(state, question=None, status="running")
         case ev.Paused():
-            return replace(state, status="paused", error="" if event.reason == "user" else event.reason)
+            return replace(state, status="paused", paused=event.reason)
         case ev.Resumed():
-            return replace(state, status="running", error="", exit_code=0)
+            return replace(state, status="running", paused="", error="", exit_code=0)
         case ev.Error():
             return replace(state, error=event.message, exit_code=event.exit_code)
         case ev.ModelCalled():

@@ -50,12 +50,12 @@ def _handle(job: Job, command: cmd.AnyCommand) -> int:
                 return recorder.emit(ev.Answer(question=question.seq, text=job.parts.redactor.redact(clean(text)))).seq
         case cmd.Pause():
             with recorder.changed:
-                if recorder.state.status != "running" or recorder.state.stage not in AGENT_STAGES:
+                if recorder.state.paused or recorder.state.stage not in AGENT_STAGES:
                     raise review.DecisionRefused("the agent is not working, so there is nothing to pause")
                 return recorder.emit(ev.Paused()).seq
         case cmd.Resume():
             with recorder.changed:
-                if recorder.state.status != "paused":
+                if not recorder.state.paused:
                     raise review.DecisionRefused("the session is not paused")
                 return recorder.emit(ev.Resumed()).seq
         case cmd.Stop():

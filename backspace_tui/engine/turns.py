@@ -82,12 +82,13 @@ def boundary(job: Job) -> None:
     """What happens between two turns: stopping, pausing, the budget."""
     job.check_stop()
     limit = budget.exceeded(job.parts.settings.budget, job.state, job.recorder.events)
-    if limit:
+    if limit and not job.state.paused:
         job.recorder.emit(ev.Paused(reason=limit))
-    if job.state.status == "paused":
+    if job.state.paused:
         if job.exit_when_waiting:
-            raise WaitsForPerson(job.state.error or "paused; resume it to go on")
-        wait(job, lambda: job.state.status != "paused")
+            reason = job.state.paused
+            raise WaitsForPerson("paused" if reason == "user" else reason)
+        wait(job, lambda: not job.state.paused)
 
 
 def wait(job: Job, ready: Callable[[], bool]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any, Literal
 
 from backspace_tui.core import events as ev
 from backspace_tui.core.protocols import ChatMessage, ModelRequest, ToolCall
@@ -102,7 +103,7 @@ def abandon(job: Job) -> None:
         )
 
 
-def title(tool: Tool | None, call: ToolCall) -> str:  # type: ignore[type-arg]
+def title(tool: Tool[Any] | None, call: ToolCall) -> str:
     """A call in one line; one that is not valid by its name alone."""
     if tool is None or call.arguments is None:
         return call.name
@@ -112,7 +113,7 @@ def title(tool: Tool | None, call: ToolCall) -> str:  # type: ignore[type-arg]
         return call.name
 
 
-def _run(job: Job, tool: Tool | None, call: ToolCall) -> ToolOutcome:  # type: ignore[type-arg]
+def _run(job: Job, tool: Tool[Any] | None, call: ToolCall) -> ToolOutcome:
     if tool is None:
         raise ToolError(f"there is no tool {call.name!r}; there are: {', '.join(TOOLS)}")
     if call.arguments is None:
@@ -156,6 +157,6 @@ class _Output:
             text = text[: self._left] + "\n(more output is not shown; the result keeps its end)\n"
             self._left = 0
         self._left -= len(text)
-        name = "stderr" if stream == "stderr" else "stdout"
+        name: Literal["stdout", "stderr"] = "stderr" if stream == "stderr" else "stdout"
         text = self._job.parts.redactor.redact(text)
         self._job.recorder.stream(ev.ToolOutput(call_id=self._call_id, stream=name, text=text))

@@ -1,0 +1,268 @@
+"""Arguments and wiring: the one module that sees every ring.
+
+Nothing heavy is imported before it is known that it is needed: the window's first frame waits for this module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+from backspace_tui import __version__
+
+PROGRAM: Final = "backspace-tui"
+
+DESCRIPTION: Final = """\
+A coding agent in your terminal. It works in a sandbox; you stage its changes hunk by hunk, the tests prove what you
+staged, one key opens the pull request."""
+
+COMMANDS_HELP: Final = """\
+commands:
+  run REPO -p PROMPT    without a window; ends in the review unless --accept says otherwise
+  demo [--headless]     the whole job on a sample repository, with no account, key or network
+  sessions              list the sessions
+  attach SESSION        open the window of a session
+  resume SESSION        continue a session that ended
+  replay SESSION        step through a session, forward and back
+  review SESSION        see and decide its hunks from a script
+  sandbox COMMAND       build the image, run a command in a sandbox, remove leftovers
+  doctor                what works here, and the one command that mends what does not
+'backspace-tui COMMAND --help' tells more. A SESSION is an id, its beginning, or 'last'."""
+
+
+class UsageError(Exception):
+    """Wrong usage: the line that says so; exit code 2."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{PROGRAM}: {message}; see '{self.prog} --help'\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; returns the exit code. Errors are one line on stderr, with ``--debug`` a traceback."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except Exception as problem:
+        if debug:
+            raise
+        return _report(problem)
+
+
+def _report(problem: Exception) -> int:
+    if isinstance(problem, UsageError):
+        code = 2
+    elif isinstance(problem, OSError) and not hasattr(problem, "exit_code"):
+        problem, code = _system_error(problem), 1
+    else:
+        code = getattr(problem, "exit_code", 1)
+    text = str(problem) or type(problem).__name__
+    if not getattr(problem, "exit_code", None) and code == 1 and type(problem).__module__ == "builtins":
+        text = f"unexpected {type(problem).__name__}: {text} (--debug shows where)"
+    print(f"{PROGRAM}: {text}", file=sys.stderr)
+    return code
+
+
+def _system_error(problem: OSError) -> Exception:
+    from pathlib import Path
+
+    from backspace_tui.sessions.errors import storage_error
+
+    return storage_error(problem, Path(os.fsdecode(problem.filename or ".")))
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]](arguments[1:])
+    return _workspace(arguments)
+
+
+def _parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f"{PROGRAM} {name}".strip(),
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _add_session_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="NAME", help="a model, in order of preference; repeatable"
+    )
+    parser.add_argument("--sandbox", choices=("docker", "bubblewrap"), help="what isolates the agent (default docker)")
+    parser.add_argument("--include-dirty", action="store_true", help="start from your uncommitted changes as well")
+
+
+def _workspace(arguments: list[str]) -> int:
+    from backspace_tui.models.grammar import GRAMMAR
+
+    parser = _parser("", DESCRIPTION, f"{COMMANDS_HELP}\n\n{GRAMMAR}")
+    parser.add_argument("repository", nargs="?", default=".", metavar="REPO", help="a path or a URL (default: here)")
+    _add_session_options(parser)
+    parser.add_argument("--remote", action="store_true", help="draw less often, for slow connections")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    options = parser.parse_args(arguments)
+    from backspace_tui import opening
+
+    opening.check_terminal()
+    template = opening.session(options, prompt="", interactive=True)
+    return opening.window(template=template, remote=options.remote)
+
+
+def _run(arguments: list[str]) -> int:
+    from backspace_tui.models.grammar import GRAMMAR
+
+    parser = _parser("run", "Run the agent without a window.", GRAMMAR)
+    parser.add_argument("repository", metavar="REPO", help="a path or a URL")
+    parser.add_argument("-p", "--prompt", required=True, help="what you want")
+    parser.add_argument("--json", action="store_true", help="print the log's events, one a line, as they happen")
+    parser.add_argument(
+        "--accept", choices=("all", "verified", "none"), default="none", help="what to accept (default none)"
+    )
+    parser.add_argument("--pull-request", action="store_true", help="also push and open the pull request")
+    _add_session_options(parser)
+    options = parser.parse_args(arguments)
+    if options.pull_request and options.accept == "none":
+        raise UsageError("--pull-request needs --accept all or verified; without it the run ends in the review")
+    from backspace_tui import opening
+
+    return opening.run(options)
+
+
+def _demo(arguments: list[str]) -> int:
+    parser = _parser("demo", "The whole job on a sample repository, with no account, key or network.")
+    parser.add_argument("--headless", action="store_true", help="without a window: accept, verify, open the request")
+    parser.add_argument("--sandbox", choices=("docker", "bubblewrap", "process"), help="use just this one")
+    options = parser.parse_args(arguments)
+    from backspace_tui import demo
+
+    return demo.run(headless=options.headless, backend=options.sandbox or "", debug=options.debug)
+
+
+def _sessions(arguments: list[str]) -> int:
+    parser = _parser("sessions", "List, show, rename or delete sessions.")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("action", nargs="?", choices=("list", "show", "rename", "delete"), default="list")
+    parser.add_argument("session", nargs="?", metavar="SESSION")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the new name (rename)")
+    options = parser.parse_args(arguments)
+    if options.action != "list" and not options.session:
+        raise UsageError(f"sessions {options.action} needs a session's id; 'backspace-tui sessions' lists them")
+    from backspace_tui import listing
+
+    return listing.sessions(options.action, options.session or "", options.name or "", as_json=options.json)
+
+
+def _attach(arguments: list[str]) -> int:
+    parser = _parser("attach", "Open the window of a session; one that rests is started again.")
+    parser.add_argument("session", metavar="SESSION")
+    parser.add_argument("--remote", action="store_true", help="draw less often, for slow connections")
+    options = parser.parse_args(arguments)
+    from backspace_tui import opening
+
+    opening.check_terminal()
+    return opening.attach(options.session, remote=options.remote)
+
+
+def _resume(arguments: list[str]) -> int:
+    parser = _parser("resume", "Continue a session: in a window, or without one where there is no terminal.")
+    parser.add_argument("session", metavar="SESSION")
+    parser.add_argument("--headless", action="store_true", help="without a window also in a terminal")
+    parser.add_argument("--answer", metavar="TEXT", help="answer the question that the session waits with")
+    parser.add_argument("--json", action="store_true", help="print the log's events, one a line, as they happen")
+    options = parser.parse_args(arguments)
+    from backspace_tui import opening
+
+    return opening.resume(options)
+
+
+def _replay(arguments: list[str]) -> int:
+    parser = _parser("replay", "Step through a session, forward and back; nothing is run or changed.")
+    parser.add_argument("session", metavar="SESSION")
+    parser.add_argument("--remote", action="store_true", help="draw less often, for slow connections")
+    options = parser.parse_args(arguments)
+    from backspace_tui import opening
+
+    opening.check_terminal()
+    return opening.replay(options.session, remote=options.remote)
+
+
+def _review(arguments: list[str]) -> int:
+    parser = _parser("review", "See and decide a session's hunks. Options are carried out in the order of this list.")
+    parser.add_argument("session", metavar="SESSION")
+    parser.add_argument("--json", action="store_true", help="print the review as JSON")
+    parser.add_argument("--unstage", nargs="+", action="extend", default=[], metavar="HUNK", help="take back out")
+    parser.add_argument(
+        "--accept", nargs="+", action="extend", default=[], metavar="HUNK", help="accept; 'all' for all"
+    )
+    parser.add_argument("--accept-protected", action="store_true", help="also what runs on someone's machine")
+    parser.add_argument("--reject", nargs="+", action="extend", default=[], metavar="HUNK", help="reject")
+    parser.add_argument("--comment", action="append", default=[], metavar="HUNK=TEXT", help="a comment to the agent")
+    parser.add_argument("--undo", action="store_true", help="take back the last decision")
+    parser.add_argument("--verify", action="store_true", help="run the tests on what is accepted")
+    parser.add_argument("--pull-request", action="store_true", help="commit what is accepted and open the request")
+    options = parser.parse_args(arguments)
+    from backspace_tui import reviewing
+
+    return reviewing.run(options)
+
+
+def _sandbox(arguments: list[str]) -> int:
+    parser = _parser("sandbox", "The sandbox's image, commands in it, and its leftovers.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="build|exec|prune", parser_class=_Parser)
+    build = actions.add_parser("build", help="make the image, from a registry or from Debian packages")
+    build.add_argument("--slim", action="store_true", help="the small image that the demo uses")
+    execute = actions.add_parser("exec", help="run one command in a sandbox that holds a copy of a folder")
+    execute.add_argument("--repo", required=True, metavar="DIR")
+    execute.add_argument("--timeout", type=float, default=None, metavar="SECONDS")
+    execute.add_argument("--sandbox", choices=("docker", "bubblewrap"), default="docker")
+    execute.add_argument("--profile", choices=("default", "strict"), default="default")
+    execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...")
+    actions.add_parser("prune", help="remove what a crashed machine left behind")
+    options = parser.parse_args(arguments)
+    from backspace_tui import sandboxing
+
+    return sandboxing.run(options)
+
+
+def _doctor(arguments: list[str]) -> int:
+    parser = _parser("doctor", "What works here, what does not, and the one command that mends it.")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    options = parser.parse_args(arguments)
+    from backspace_tui import doctor
+
+    return doctor.run(as_json=options.json)
+
+
+def _host(_arguments: list[str]) -> int:
+    from backspace_tui import wiring
+
+    return wiring.host()
+
+
+COMMANDS: Final[dict[str, Callable[[list[str]], int]]] = {
+    "run": _run,
+    "demo": _demo,
+    "sessions": _sessions,
+    "attach": _attach,
+    "resume": _resume,
+    "replay": _replay,
+    "review": _review,
+    "sandbox": _sandbox,
+    "doctor": _doctor,
+    "_host": _host,
+}

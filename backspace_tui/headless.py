@@ -1,0 +1,163 @@
+"""Running a session without a window: follow its log, print it, and end with its exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from backspace_tui.core import commands as cmd
+from backspace_tui.core import events as ev
+from backspace_tui.core.state import SessionState, apply
+from backspace_tui.sessions import client
+from backspace_tui.sessions.errors import SessionError
+from backspace_tui.sessions.log import encode
+from backspace_tui.sessions.store import is_running
+
+Printer = Callable[[ev.AnyEvent], None]
+KILLED = "the session's process was killed; continue with: backspace-tui resume {name}"
+
+
+def print_json(event: ev.AnyEvent) -> None:
+    """One event as a line of JSON, at once."""
+    sys.stdout.buffer.write(encode(event).rstrip(b"\n") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def print_text(event: ev.AnyEvent) -> None:
+    """One event as a line for a person; deltas and details are left out."""
+    if line := describe(event):
+        print(line, flush=True)
+
+
+def describe(event: ev.AnyEvent) -> str:
+    """An event in one line, or an empty string where it says nothing new to a person."""
+    match event:
+        case ev.SessionStarted():
+            return f"session    {event.session}  {event.repository}  models: {', '.join(event.models)}"
+        case ev.StageStarted() if event.stage != "done":
+            return f"stage      {event.stage}" + (f" (attempt {event.attempt})" if event.attempt > 1 else "")
+        case ev.StageFinished(detail=detail) if detail and event.stage not in ("implement", "critique"):
+            return f"           {first_line(detail)}"
+        case ev.Message(kind="plan", text=text):
+            return "\n".join(f"plan       {line}" for line in text.splitlines())
+        case ev.Message(text=text):
+            return "\n".join(f"{event.role:<10} {line}" for line in text.splitlines())
+        case ev.ModelFailed():
+            retry = f"again in {event.retry_in:g} s" if event.retry_in is not None else "next model"
+            return f"model      {event.model} failed: {event.reason} ({retry})"
+        case ev.ToolStarted(title=title):
+            return f"tool       {title}"
+        case ev.ToolFinished(ok=False, text=text, exit_code=None):
+            return f"           {first_line(text)}"
+        case ev.ToolFinished(exit_code=exit_code) if exit_code:
+            return f"           exit code {exit_code}"
+        case ev.FileEdit():
+            return f"edit       {event.path}  +{event.added} -{event.removed}"
+        case ev.Decision():
+            return f"{event.action:<10} {event.path}  {event.hunk}"
+        case ev.Verification(verdict="running" | "baseline" as kind):
+            return f"verify     {event.command}" + (
+                " (on the base: " + _ended(event) + ")" if kind == "baseline" else ""
+            )
+        case ev.Verification():
+            return f"verdict    {event.verdict}"
+        case ev.GitOperation(detail=detail, operation=operation) if detail:
+            return f"git        {operation}: {first_line(detail)}"
+        case ev.PrCreation():
+            return f"request    {event.title}\n{indent(event.body)}\nrequest    {event.url or event.branch}"
+        case ev.Question():
+            options = f" [{' / '.join(event.options)}]" if event.options else ""
+            return f"question   {event.question}{options}"
+        case ev.Answer(text=text):
+            return f"answer     {text}"
+        case ev.Paused(reason=reason):
+            return f"paused     {reason}"
+        case ev.Resumed():
+            return "resumed"
+        case ev.Error(message=message, retryable=True):
+            return f"error      {message} (trying again)"
+        case ev.SessionFinished(outcome=outcome, reason=reason) if outcome != "failed":
+            return f"{outcome:<10} {reason}".rstrip()
+        case _:
+            return ""
+
+
+def first_line(text: str) -> str:
+    """The first line of a text."""
+    return text.split("\n", 1)[0]
+
+
+def indent(text: str) -> str:
+    """A text under a heading."""
+    return "\n".join(f"  | {line}".rstrip() for line in text.splitlines())
+
+
+def _ended(event: ev.Verification) -> str:
+    return "killed" if event.exit_code is None else f"exit code {event.exit_code}"
+
+
+def follow(directory: Path, printer: Printer, after: int = 0) -> SessionState:
+    """Print the events with ``seq`` greater than ``after`` until the session's process is gone.
+
+    Ctrl-C asks the session to quit in an orderly way; a second one leaves it alone.
+
+    Raises:
+        KeyboardInterrupt: on the second Ctrl-C.
+        SessionError: the log cannot be read.
+    """
+    state = SessionState()
+    interrupted = _Interrupts(directory)
+    with interrupted:
+        for event in client.follow(directory):
+            state = apply(state, event)
+            if event.seq > after:
+                printer(event)
+    return state
+
+
+class _Interrupts:
+    """Turns the first Ctrl-C or SIGTERM into the session's Quit."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._count = 0
+
+    def __enter__(self) -> None:
+        self._previous = {number: signal.signal(number, self._on) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on(self, number: int, _frame: object) -> None:
+        self._count += 1
+        if self._count > 1:
+            raise KeyboardInterrupt
+        try:
+            with client.Client.connect(self._directory) as connection:
+                connection.send(cmd.Quit())
+        except SessionError:
+            if not is_running(self._directory):
+                raise KeyboardInterrupt from None
+
+
+def outcome(directory: Path, state: SessionState) -> int:
+    """The exit code of a session whose process is gone; prints the line that goes with a failure to stderr."""
+    if state.status not in ("done", "failed", "stopped", "waiting") or (
+        state.status == "waiting" and state.error == ""
+    ):
+        print(f"backspace-tui: {KILLED.format(name=directory.name)}", file=sys.stderr)
+        return 1
+    if state.status == "failed":
+        print(f"backspace-tui: {state.error}", file=sys.stderr)
+    if state.status == "waiting":
+        print(f"backspace-tui: {state.error}; {_waiting_hint(directory, state)}", file=sys.stderr)
+    return state.exit_code
+
+
+def _waiting_hint(directory: Path, state: SessionState) -> str:
+    if state.question is not None or state.stage != "review":
+        return f"go on with: backspace-tui resume {directory.name}"
+    return f"see its hunks with: backspace-tui review {directory.name}"

@@ -1,0 +1,185 @@
+"""Starting, joining and continuing sessions, with a window or without one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from backspace_tui import __version__, config
+from backspace_tui.core import commands as cmd
+from backspace_tui.core.events import SessionStarted
+from backspace_tui.sessions import client, store
+from backspace_tui.sessions.errors import SessionError
+from backspace_tui.sessions.log import read_events
+
+SMALLEST = (40, 10)
+
+
+def check_terminal() -> None:
+    """Raise :class:`SessionError` where no window can be drawn."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise SessionError("the workspace needs a terminal; without one use: backspace-tui run REPO -p PROMPT", 2)
+    if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+        raise SessionError("TERM is not set to a terminal that can draw; set it, such as: TERM=xterm-256color", 2)
+    columns, rows = os.get_terminal_size(sys.stdout.fileno())
+    # Some terminals do not tell their size at first.
+    if (columns, rows) != (0, 0) and (columns < SMALLEST[0] or rows < SMALLEST[1]):
+        raise SessionError(
+            f"the terminal is {columns}x{rows}; make it at least {SMALLEST[0]}x{SMALLEST[1]} (80x24 is comfortable)", 2
+        )
+
+
+def session(options: argparse.Namespace, *, prompt: str, interactive: bool) -> SessionStarted:
+    """The first event of a session as the command line, the environment and the settings ask for it.
+
+    Raises:
+        ConfigError: the settings are wrong.
+        SessionError: the repository or a model cannot be used.
+    """
+    from backspace_tui.models.choose import choose
+    from backspace_tui.repository.check import check_path
+
+    settings = config.load()
+    repository = options.repository
+    if not _is_url(repository):
+        repository = str(Path(repository).expanduser().absolute())
+        if problem := check_path(Path(repository)):
+            raise SessionError(problem, 2)
+    try:
+        choice = choose(options.model, settings.models, os.environ)
+    except ValueError as problem:
+        raise SessionError(str(problem), 2) from None
+    return SessionStarted(
+        session="",
+        repository=repository,
+        prompt=prompt,
+        version=__version__,
+        models=choice.names,
+        accept=getattr(options, "accept", "none"),
+        pull_request=getattr(options, "pull_request", False),
+        include_dirty=options.include_dirty,
+        interactive=interactive,
+        sandbox=options.sandbox or settings.sandbox.backend,
+        settings=msgspec.to_builtins(settings),
+    )
+
+
+def _is_url(repository: str) -> bool:
+    return "://" in repository or (":" in repository.split("/", 1)[0] and not Path(repository).exists())
+
+
+def run(options: argparse.Namespace) -> int:
+    """``backspace-tui run``."""
+    from backspace_tui import headless
+
+    started = session(options, prompt=options.prompt, interactive=False)
+    if not options.prompt.strip():
+        raise SessionError("the prompt is empty; say what you want with -p", 2)
+    check_prompt(started)
+    directory = start(started)
+    state = headless.follow(directory, headless.print_json if options.json else headless.print_text)
+    return headless.outcome(directory, state)
+
+
+def check_prompt(started: SessionStarted) -> None:
+    """Refuse what the offline agent cannot do before anything is started."""
+    if started.models == ("offline",):
+        from backspace_tui.models.offline import GrammarError, check_prompt
+
+        try:
+            check_prompt(started.prompt)
+        except GrammarError as problem:
+            raise SessionError(str(problem), 2) from None
+
+
+def start(started: SessionStarted, idle_timeout: float = 900.0) -> Path:
+    """Make the session and start its process; leaves nothing behind when that fails."""
+    directory = store.new_session()
+    try:
+        client.launch(
+            cmd.HostRequest(
+                directory=str(directory),
+                started=replace(started, session=directory.name),
+                exit_when_waiting=not started.interactive,
+                idle_timeout=idle_timeout,
+            )
+        )
+    except SessionError:
+        if not store.is_running(directory):
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return directory
+
+
+def window(
+    *,
+    template: SessionStarted | None = None,
+    directory: Path | None = None,
+    replay: bool = False,
+    prompt: str = "",
+    remote: bool = False,
+    notice: str = "",
+) -> int:
+    """Open the window on a new session, a present one, or a replay."""
+    from backspace_tui.ui.launch import Launch
+
+    settings = config.load()
+    launch = Launch(
+        repository=template.repository if template else "",
+        title=Path(template.repository).name if template else (directory.name if directory else ""),
+        template=template,
+        session=str(directory or ""),
+        replay=replay,
+        initial_prompt=prompt,
+        keys=settings.keys,
+        theme=settings.ui.theme,
+        notice=notice,
+        remote=remote,
+    )
+    from backspace_tui.ui.app import run as run_window
+
+    return run_window(launch)
+
+
+def attach(name: str, *, remote: bool) -> int:
+    """``backspace-tui attach``: starts the session's process if it is not running, and opens the window."""
+    directory = store.find(name)
+    client.ensure_running(directory)
+    return window(directory=directory, remote=remote)
+
+
+def replay(name: str, *, remote: bool) -> int:
+    """``backspace-tui replay``: the window on what is logged, read only."""
+    return window(directory=store.find(name), replay=True, remote=remote)
+
+
+def resume(options: argparse.Namespace) -> int:
+    """``backspace-tui resume``: the session's process goes on where its log ends."""
+    directory = store.find(options.session)
+    commands: tuple[cmd.AnyCommand, ...] = (cmd.Answer(text=options.answer),) if options.answer else ()
+    if not options.headless and not options.json and sys.stdin.isatty() and sys.stdout.isatty():
+        check_terminal()
+        client.ensure_running(directory, commands=commands)
+        return window(directory=directory)
+    from backspace_tui import headless
+
+    events = read_events(directory)
+    if not store.is_running(directory):
+        commands = (*commands, *_unpause(directory))
+    client.ensure_running(directory, exit_when_waiting=True, commands=commands)
+    printer = headless.print_json if options.json else headless.print_text
+    state = headless.follow(directory, printer, after=events[-1].seq if events else 0)
+    return headless.outcome(directory, state)
+
+
+def _unpause(directory: Path) -> tuple[cmd.AnyCommand, ...]:
+    """Resuming a session that paused itself means that it may go on."""
+    from backspace_tui.core.state import fold
+
+    return (cmd.Resume(),) if fold(read_events(directory)).paused else ()
