@@ -77,6 +77,9 @@ def launch(request: cmd.HostRequest, timeout: float = 30.0, argv: Sequence[str] 
     try:
         ready: cmd.HostReady = from_json(line, cmd.HostReady)
         if ready.error:
+            # So that the caller may remove the session at once.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5.0)
             raise SessionError(ready.error, ready.exit_code or 1)
     except ValueError:
         ended = _end(process)

@@ -125,7 +125,8 @@ def parse(data: bytes, name: str = LOG_NAME, *, header: bool = True) -> tuple[li
             else:
                 events.append(decode(line))
         except _BadHeader:
-            if line.strip(b"\0 "):
+            # A power failure leaves the beginning of the line and zeros.
+            if not _HEADER.startswith(line.rstrip(b"\0")):
                 raise SessionError(f"{name} is not the log of a session") from None
             bad_line = bad_line or number
         except ValueError:
@@ -284,7 +285,7 @@ class LogTail:
     def __init__(self, directory: Path) -> None:
         self._path = directory / LOG_NAME
         self._offset = 0
-        self._seen_size = -1
+        self._seen = (-1, -1)
 
     def read(self) -> Sequence[ev.AnyEvent]:
         """The events that were completed since the last call; an empty list costs one ``stat``.
@@ -293,12 +294,15 @@ class LogTail:
             SessionError: as :func:`parse`.
         """
         try:
-            size = self._path.stat().st_size
+            found = self._path.stat()
         except FileNotFoundError:
             return []
         except OSError as error:
             raise storage_error(error, self._path) from error
-        if size == self._seen_size:
+        size = found.st_size
+        # The time as well: a repaired log may be as long as the torn one was.
+        seen = (size, found.st_mtime_ns)
+        if seen == self._seen:
             return []
         # A writer that repairs its log cuts behind a complete line, so reading goes on from there.
         self._offset = min(self._offset, size)
@@ -309,6 +313,6 @@ class LogTail:
         except OSError as error:
             raise storage_error(error, self._path) from error
         events, length = parse(data, str(self._path), header=self._offset == 0)
-        self._seen_size = self._offset + len(data)
+        self._seen = seen
         self._offset += length
         return events

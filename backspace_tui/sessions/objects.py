@@ -209,24 +209,26 @@ class Objects:
                 self._diffs.put(key, found, len(found) + 128)
             return found
 
+    def sides(self, change: FileChange) -> tuple[bytes, bytes, bytes]:
+        """What :mod:`backspace_tui.core.hunks` asks for: both contents and the diff between them.
+
+        The diff is empty where nothing reads it (binaries, submodules).
+        """
+        with self._mutex:
+            old, new = self._data(change.old), self._data(change.new)
+            return old, new, self._content_diff(change, old, new)
+
     def hunks(self, change: FileChange) -> tuple[Hunk, ...]:
         """The hunks of one path's change."""
         with self._mutex:
             found = self._hunks.get(change)
             if found is None:
-                old, new = self._data(change.old), self._data(change.new)
                 try:
-                    found = file_hunks(change, old, new, self._content_diff(change, old, new))
+                    found = file_hunks(change, *self.sides(change))
                 except ValueError as error:
                     raise SessionError(f"the changes of {change.path!r} cannot be shown: {error}") from error
                 self._hunks.put(change, found, sum(len(hunk.lines) for hunk in found) * 128 + 512)
             return found
-
-    def sides(self, change: FileChange) -> tuple[bytes, bytes, bytes]:
-        """What a change leads from and to, and the diff between the two: what the functions on hunks take."""
-        with self._mutex:
-            old, new = self._data(change.old), self._data(change.new)
-            return old, new, self._content_diff(change, old, new)
 
     def prefetch(self, old_tree: str, new_tree: str) -> None:
         """Make the diffs between two trees with one git process when many are not known yet."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -43,8 +43,9 @@ class ReviewHunk(msgspec.Struct, frozen=True):
     """A hunk with what the human did about it.
 
     ``why`` is the ``seq`` of the newest ``file_edit`` of its path (0: none), ``comment`` the human's. ``changed``
-    is a hunk that takes the place of one that was already looked at. ``gone`` marks a rejected hunk that
-    is no longer in the agent's files; its starts are those of no present file (0).
+    is an open hunk that takes the place of one that was already looked at: accepted, rejected or marked as reviewed.
+    ``gone`` marks a rejected hunk that is no longer in the agent's files: nothing but undo applies to it, and its
+    starts are 0.
     """
 
     hunk: Hunk
@@ -92,7 +93,7 @@ def shown_lines(hunk: Hunk) -> tuple[str, ...]:
 
 
 def _text(line: bytes) -> str:
-    return line.removesuffix(b"\n").decode("utf-8", "replace")
+    return line.decode("utf-8", "replace")
 
 
 def review(objects: Objects, state: SessionState) -> Review:
@@ -147,18 +148,21 @@ def _hunks(
     pending_hunks = objects.hunks(pending) if pending is not None else ()
     present = {hunk.id for hunk in (*pending_hunks, *accepted_hunks)}
     vanished = [set(lines) for hunk, lines in looked_at if hunk not in present]
+    made = frozenset[int]().union(*(hunk.additions for hunk in accepted_hunks))
     result = [ReviewHunk(hunk, "accepted", why, state.comments.get(hunk.id, "")) for hunk in accepted_hunks]
     for hunk in pending_hunks:
-        found = _pending_state(hunk, state, vanished)
+        found = _pending_state(hunk, state, vanished, made)
         result.append(ReviewHunk(hunk, found, why, state.comments.get(hunk.id, "")))
     result.sort(key=lambda item: (item.hunk.new_start, item.hunk.old_start))
-    for item in rejected:
-        if item.applied and item.hunk not in present:
-            result.append(ReviewHunk(_rejected_hunk(item), "rejected", why, item.comment, gone=True))
+    result.extend(
+        ReviewHunk(_rejected_hunk(item), "rejected", why, item.comment, gone=True)
+        for item in rejected
+        if item.hunk not in present
+    )
     return tuple(result)
 
 
-def _pending_state(hunk: Hunk, state: SessionState, vanished: list[set[str]]) -> HunkState:
+def _pending_state(hunk: Hunk, state: SessionState, vanished: list[set[str]], made: frozenset[int]) -> HunkState:
     rejected = state.rejected.get(hunk.id)
     if rejected is not None and not rejected.applied:
         return "rejected"
@@ -167,6 +171,9 @@ def _pending_state(hunk: Hunk, state: SessionState, vanished: list[set[str]]) ->
         return "changed"
     if hunk.id in state.reviewed:
         return "reviewed"
+    if made & hunk.deletions:
+        # It changes lines that were accepted; both count lines of A.
+        return "changed"
     lines = shown_lines(hunk)
     # A deleted line ties a hunk to its place; a pure addition has nothing but its own lines.
     keys = {line for line in lines if line[0] == "-"} or set(lines)
@@ -187,17 +194,14 @@ def _looked_at(state: SessionState) -> dict[str, list[tuple[str, tuple[str, ...]
 
 def _rejected_hunk(rejected: ev.Rejected) -> Hunk:
     """A hunk as its decision remembers it; it cannot be staged."""
-    lines = tuple((cast(Literal[" ", "-", "+"], line[:1]), line[1:].encode() + b"\n") for line in rejected.lines)
-    return Hunk(
-        id=rejected.hunk,
-        path=rejected.path,
-        kind="text",
-        old_start=0,
-        new_start=0,
-        lines=lines,
-        deletions=frozenset(),
-        additions=frozenset(),
-    )
+    lines: list[tuple[Literal[" ", "-", "+"], bytes]] = []
+    for line in rejected.lines:
+        text = line[1:].encode("utf-8", "surrogateescape")
+        if line[:1] == "-":
+            lines.append(("-", text))
+        elif line[:1] == "+":
+            lines.append(("+", text))
+    return Hunk(rejected.hunk, rejected.path, "text", 0, 0, tuple(lines))
 
 
 def _file_state(hunks: tuple[ReviewHunk, ...]) -> FileState:

@@ -106,8 +106,10 @@ def info(directory: Path) -> SessionInfo:
         running = is_running(directory)
         name = _name(directory)
         state = _ends(directory / LOG_NAME)
-    except (SessionError, OSError) as error:
-        return _broken(directory, name, str(error), running)
+    except SessionError as error:
+        return _broken(directory, name, str(error).removeprefix(f"{directory / LOG_NAME} "), running)
+    except OSError as error:
+        return _broken(directory, name, f"{LOG_NAME}: {error.strerror}", running)
     if state.started is None:
         return _broken(directory, name, "(nothing was started)", running)
     status: str = state.status
