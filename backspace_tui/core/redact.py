@@ -75,7 +75,10 @@ class Redactor:
         """``text`` with placeholders for its secrets; redacting twice is redacting once."""
         if self._known is not None:
             text = self._known.sub(self._mask, text)
-        return _SECRET_FORM.sub(self._mask, text)
+        # A secret glued to the one before it shows as one only after that is masked, so look again until all is.
+        while (masked := _SECRET_FORM.sub(self._mask, text)) != text:
+            text = masked
+        return text
 
     def restore(self, text: str) -> str:
         """``text`` with the secrets this redactor has masked in the place of their placeholders.
