@@ -6,6 +6,7 @@ names the models in order, separated by commas.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -203,7 +204,8 @@ def trust(repository: str, digest: str) -> None:
         temporary.chmod(0o600)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 
 

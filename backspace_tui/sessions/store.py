@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -218,7 +219,8 @@ def rename(directory: Path, name: str) -> None:
         temporary.write_text(_line(name), "utf-8", "replace")
         temporary.replace(directory / "name")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise storage_error(error, directory) from error
 
 
