@@ -35,7 +35,8 @@ def describe(event: ev.AnyEvent) -> str:
     """An event in one line, or an empty string where it says nothing new to a person."""
     match event:
         case ev.SessionStarted():
-            return f"session    {event.session}  {event.repository}  models: {', '.join(event.models)}"
+            models = f"models     {', '.join(event.models)} ({event.models_reason})"
+            return f"session    {event.session}  {event.repository}\n{models}"
         case ev.StageStarted() if event.stage != "done":
             return f"stage      {event.stage}" + (f" (attempt {event.attempt})" if event.attempt > 1 else "")
         case ev.StageFinished(detail=detail) if detail and event.stage not in ("implement", "critique"):

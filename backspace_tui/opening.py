@@ -61,12 +61,13 @@ def session(options: argparse.Namespace, *, prompt: str, interactive: bool) -> S
         prompt=prompt,
         version=__version__,
         models=choice.names,
+        models_reason=choice.reason,
         accept=getattr(options, "accept", "none"),
         pull_request=getattr(options, "pull_request", False),
         include_dirty=options.include_dirty,
         interactive=interactive,
         sandbox=options.sandbox or settings.sandbox.backend,
-        settings=msgspec.to_builtins(settings),
+        settings=msgspec.to_builtins(replace(settings, models=choice.models)),
     )
 
 

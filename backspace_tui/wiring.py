@@ -82,10 +82,15 @@ def make_model(started: SessionStarted, settings: Settings) -> Model:
         from backspace_tui.demo import scripted_model
 
         return scripted_model(started.interactive)
-    from backspace_tui.models.choose import build
+    from backspace_tui.models.choose import Choice, build
 
     try:
-        return build(started.models, settings.models)
+        choice = Choice(settings.models, started.models_reason)
+        if not choice.offline:
+            from backspace_tui.models.litellm_model import warm
+
+            warm()
+        return build(choice, os.environ)
     except ValueError as problem:
         raise SessionError(str(problem), exit_code=2) from None
 

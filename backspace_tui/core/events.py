@@ -35,7 +35,7 @@ class SessionStarted(Event, frozen=True, tag="session_started"):
     """The first event: what was asked for. Nothing secret; keys are read again from the environment.
 
     ``repository`` is the path (absolute) or URL, ``models`` the chosen names in order (``offline`` and ``scripted``
-    are not language models), ``sandbox`` the backend, ``settings`` the settings in force.
+    are not language models) and ``models_reason`` why these, ``sandbox`` the backend, ``settings`` the settings in force.
     """
 
     session: str
@@ -43,6 +43,7 @@ class SessionStarted(Event, frozen=True, tag="session_started"):
     prompt: str
     version: str
     models: tuple[str, ...] = ()
+    models_reason: str = ""
     accept: Literal["all", "verified", "none"] = "none"
     pull_request: bool = False
     include_dirty: bool = False
