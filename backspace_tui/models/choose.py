@@ -41,71 +41,16 @@ _BASES: Final = {
     "ollama_chat": ("OLLAMA_HOST", "OLLAMA_API_BASE"),
 }
 
-PROVIDERS: Final = frozenset(_KEYS) | frozenset(
-    [
-        "ai21",
-        "aiml",
-        "anyscale",
-        "azure",
-        "azure_ai",
-        "baseten",
-        "bedrock",
-        "clarifai",
-        "cloudflare",
-        "codestral",
-        "cohere",
-        "cohere_chat",
-        "custom_openai",
-        "dashscope",
-        "databricks",
-        "deepinfra",
-        "docker_model_runner",
-        "featherless_ai",
-        "friendliai",
-        "galadriel",
-        "github",
-        "github_copilot",
-        "gradient_ai",
-        "hosted_vllm",
-        "huggingface",
-        "hyperbolic",
-        "lambda_ai",
-        "lemonade",
-        "litellm_proxy",
-        "llamafile",
-        "lm_studio",
-        "meta_llama",
-        "minimax",
-        "moonshot",
-        "morph",
-        "nano-gpt",
-        "nebius",
-        "novita",
-        "nscale",
-        "nvidia_nim",
-        "oci",
-        "ollama",
-        "ollama_chat",
-        "openai_like",
-        "ovhcloud",
-        "predibase",
-        "replicate",
-        "sagemaker",
-        "sagemaker_chat",
-        "sambanova",
-        "scaleway",
-        "snowflake",
-        "synthetic",
-        "vercel_ai_gateway",
-        "vertex_ai",
-        "vllm",
-        "volcengine",
-        "wandb",
-        "watsonx",
-        "xinference",
-        "zai",
-    ]
-)
+_MORE_PROVIDERS: Final = """
+    ai21 aiml anyscale azure azure_ai baseten bedrock clarifai cloudflare codestral cohere cohere_chat custom_openai
+    dashscope databricks deepinfra docker_model_runner featherless_ai friendliai galadriel github github_copilot
+    gradient_ai hosted_vllm huggingface hyperbolic lambda_ai lemonade litellm_proxy llamafile lm_studio meta_llama
+    minimax moonshot morph nano-gpt nebius novita nscale nvidia_nim oci ollama ollama_chat openai_like ovhcloud
+    predibase replicate sagemaker sagemaker_chat sambanova scaleway snowflake synthetic vercel_ai_gateway vertex_ai
+    vllm volcengine wandb watsonx xinference zai
+"""
+PROVIDERS: Final = frozenset(_KEYS) | frozenset(_MORE_PROVIDERS.split())
+"""What may stand before the slash in a model's name."""
 
 _WELL_KNOWN: Final = (
     (re.compile(r"claude-[\w.-]+"), "anthropic"),
@@ -170,7 +115,12 @@ def choose(
 
         probe = find
     if (local := probe(env)) is not None:
-        return Choice((local,), f"found on a local server at {_without_userinfo(local.api_base)}")
+        return Choice((local,), f"found on a server at {_without_userinfo(local.api_base)}")
+    if bases:
+        raise ChoiceError(
+            f"the server at {_without_userinfo(bases)} (OPENAI_BASE_URL) lists no model; "
+            "name one with --model openai/NAME"
+        )
     return Choice((), "no key and no local server was found, so the offline agent works (it is not a language model)")
 
 
@@ -215,9 +165,19 @@ def full_name(name: str) -> str:
 def _with_address(model: ModelSettings, env: Mapping[str, str]) -> ModelSettings:
     provider = model.name.partition("/")[0]
     base = model.api_base or _first(env, _BASES.get(provider, ()))
-    if base and "://" not in base:
+    if base and provider.startswith("ollama"):
+        base = ollama_address(base)
+    elif base and "://" not in base:
         base = f"http://{base}"
     return msgspec.structs.replace(model, api_base=base)
+
+
+def ollama_address(host: str) -> str:
+    """The URL of an ``OLLAMA_HOST``, which may be a bare host, a host with a port, or a URL."""
+    url = host if "://" in host else f"http://{host}"
+    if "://" not in host and not re.search(r":\d+$", host.rstrip("/")):
+        url = f"{url.rstrip('/')}:11434"
+    return url
 
 
 def _missing(model: ModelSettings, env: Mapping[str, str]) -> str:

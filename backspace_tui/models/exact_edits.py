@@ -1,8 +1,9 @@
-"""Edits that turn one text into another through a tool that replaces substrings. Pure."""
+"""Edits that rename a whole word in a text through a tool that replaces substrings. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from functools import lru_cache
 
 import msgspec
 
@@ -15,34 +16,61 @@ class Edit(msgspec.Struct, frozen=True):
     replace_all: bool
 
 
-def plan_edits(text: str, change: Callable[[str], str]) -> list[Edit]:
-    """Edits that, done in order, make ``change(text)`` of ``text``.
+def rename(text: str, old: str, new: str) -> str:
+    """``text`` with ``old`` replaced wherever it stands as a whole word."""
+    return _word(old).sub(new, text)
 
-    ``change`` must work line by line: it keeps the number of lines, and what becomes of a line depends on that
-    line alone. Each edit is one line where that is enough, so that line ends do not matter to it; where the line's
-    text also stands inside other lines that must stay, lines around it are added.
+
+@lru_cache(maxsize=128)
+def plan_rename(text: str, old: str, new: str) -> tuple[Edit, ...]:
+    """Edits that, done in order, make ``rename(text, old, new)`` of ``text``.
+
+    The word alone where it stands nowhere inside another word; else the word with the characters around it; else
+    lines, with as many neighbours as it takes. No edit ends in a line break if it can be helped, so that the kind
+    of line end does not matter.
     """
+    target = rename(text, old, new)
     edits: list[Edit] = []
-    current, target = text.split("\n"), change(text).split("\n")
-    if len(current) != len(target):
-        raise ValueError("the change does not keep the lines")
-    order = sorted(range(len(current)), key=lambda index: -len(current[index]))
-    for index in order:
-        if current[index] == target[index]:
-            continue
-        for around in range(len(current)):
-            first, last = max(0, index - around), min(len(current), index + around + 1)
-            block = slice(first, last)
+
+    def edit(before: str, after: str, current: str) -> str:
+        edits.append(Edit(before, after, current.count(before) > 1))
+        return current.replace(before, after)
+
+    if text == target:
+        return ()
+    if text.replace(old, new) == target:
+        edit(old, new, text)
+        return tuple(edits)
+    current = text
+    while found := _inner(current, old):
+        # Both neighbours are no word characters, so this is a whole word wherever it stands.
+        current = edit(found[0], found[0][0] + new + found[0][-1], current)
+    _by_lines(current, target, edits)
+    return tuple(edits)
+
+
+def _word(old: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(old)}(?!\w)")
+
+
+def _inner(text: str, old: str) -> re.Match[str] | None:
+    return re.search(rf"[^\w]{re.escape(old)}[^\w\n]", text)
+
+
+def _by_lines(text: str, wanted: str, edits: list[Edit]) -> None:
+    current, target = text.split("\n"), wanted.split("\n")
+    for index in sorted(range(len(current)), key=lambda index: -len(current[index])):
+        around = 0
+        while current[index] != target[index]:
+            block = slice(max(0, index - around), index + around + 1)
             old, new = "\n".join(current[block]), "\n".join(target[block])
             whole = "\n".join(current)
             result = whole.replace(old, new).split("\n")
             if result[index] == target[index] and _towards(current, result, target):
                 edits.append(Edit(old, new, whole.count(old) > 1))
                 current = result
-                break
-    if current != target:
-        raise ValueError("no edits lead there")
-    return edits
+            # The whole text stands in itself once, so this ends.
+            around += 1
 
 
 def _towards(current: list[str], result: list[str], target: list[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from backspace_tui.config import ModelSettings
+from backspace_tui.models.choose import ollama_address
 
 PORTS: Final = (11434, 1234, 8080, 8000)
 """Ollama, LM Studio, llama.cpp, vLLM."""
@@ -22,8 +23,7 @@ def find(env: Mapping[str, str]) -> ModelSettings | None:
     if named:
         return _openai(named, 5.0)
     if env.get("OLLAMA_HOST"):
-        host = env["OLLAMA_HOST"]
-        return _ollama(host if "://" in host else f"http://{host}", 2.0)
+        return _ollama(ollama_address(env["OLLAMA_HOST"]), 2.0)
     for port in PORTS:
         base = f"http://127.0.0.1:{port}"
         found = (_ollama(base, PROBE_SECONDS) if port == PORTS[0] else None) or _openai(f"{base}/v1", PROBE_SECONDS)

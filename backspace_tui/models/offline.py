@@ -23,7 +23,7 @@ from backspace_tui.core.protocols import (
     ModelRequest,
     ToolCall,
 )
-from backspace_tui.models.exact_edits import plan_edits
+from backspace_tui.models.exact_edits import plan_rename
 from backspace_tui.models.grammar import Create, GrammarError, Rename, Replace, Run, Step, parse, quote
 
 NAME: Final = "offline"
@@ -199,7 +199,6 @@ class _Worker:
         return report.lines()
 
     def _rename(self, step: Rename) -> Calls:
-        word = re.compile(rf"(?<!\w){re.escape(step.old)}(?!\w)")
         report = _Report(describe(step))
         while found := (yield from self._new_files({"pattern": rf"\b{step.old}\b"}, report)):
             for start in range(0, len(found), _BATCH):
@@ -210,7 +209,7 @@ class _Worker:
                     if text is None:
                         report.problem(path, "it cannot be read as a whole")
                         continue
-                    for edit in plan_edits(text, lambda value: word.sub(step.new, value)):
+                    for edit in plan_rename(text, step.old, step.new):
                         arguments = {"path": path, **msgspec.structs.asdict(edit)}
                         edits.append(("edit_file", arguments))
                 report.edited([str(arguments["path"]) for _, arguments in edits], (yield from self._call(edits)))
