@@ -6,6 +6,7 @@ that dies in the middle of one loses that line and no other.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -174,6 +175,7 @@ class EventLog:
         self._descriptor = descriptor
         self._events = events
         self._size = size
+        self._torn = False
         self._seq = max((event.seq for event in events), default=0)
         self._clock = clock
         self._mutex = threading.Lock()
@@ -239,16 +241,24 @@ class EventLog:
         if self._descriptor < 0:
             raise SessionError(f"{self.path} is closed")
         try:
+            if self._torn:
+                self._cut()
             view = memoryview(data)
             while view:
                 view = view[os.write(self._descriptor, view) :]
             if durable:
                 os.fsync(self._descriptor)
         except OSError as error:
-            # Shrinking needs no space: the file ends with a complete line again.
-            os.ftruncate(self._descriptor, self._size)
+            # Shrinking needs no space; should it fail all the same, the next write tries again.
+            self._torn = True
+            with contextlib.suppress(OSError):
+                self._cut()
             raise storage_error(error, self.path) from error
         self._size += len(data)
+
+    def _cut(self) -> None:
+        os.ftruncate(self._descriptor, self._size)
+        self._torn = False
 
     def close(self) -> None:
         """Close the file; may be called twice."""

@@ -221,6 +221,30 @@ def test_a_full_disk_takes_back_the_partial_line(tmp_path: Path, monkeypatch: py
     assert [event.seq for event in read_events(tmp_path)] == [1, 2]
 
 
+def test_a_partial_line_that_cannot_be_cut_at_once_is_cut_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = EventLog.open(tmp_path, lambda: NOW)
+    real = os.write
+
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def partial(descriptor: int, data: bytes) -> int:
+        monkeypatch.setattr(os, "write", broken)
+        return real(descriptor, bytes(data)[:7])
+
+    monkeypatch.setattr(os, "write", partial)
+    monkeypatch.setattr(os, "ftruncate", broken)
+    with pytest.raises(SessionError):
+        log.append(ev.Paused())
+    monkeypatch.undo()
+    assert (tmp_path / LOG_NAME).read_bytes().endswith(b'{"type"')
+    added = log.append(ev.Resumed())
+    log.close()
+    assert read_events(tmp_path) == [added]
+
+
 def test_a_real_file_size_limit_leaves_a_valid_log(tmp_path: Path) -> None:
     script = (
         "import resource, sys; from pathlib import Path\n"

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -198,14 +199,30 @@ def test_removing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_data_dir_gets_one_line(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(SessionError, match="BACKSPACE_TUI_DATA_DIR"):
-            new_session(tmp_path / "sessions")
-    finally:
-        tmp_path.chmod(0o700)
+def test_a_read_only_data_dir_gets_one_line() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o555)
+        receiver, sender = os.pipe()
+        child = os.fork()
+        if child == 0:
+            # Root may write everywhere, so a child gives that up.
+            message = "nothing was refused"
+            try:
+                if os.geteuid() == 0:
+                    os.setuid(65534)
+                new_session(root / "sessions")
+            except BaseException as error:
+                message = f"{type(error).__name__}: {error}"
+            os.write(sender, message.encode())
+            os._exit(0)
+        os.close(sender)
+        with os.fdopen(receiver) as stream:
+            said = stream.read()
+        os.waitpid(child, 0)
+        root.chmod(0o755)
+    assert said.startswith(f"SessionError: cannot write {root}/sessions (Permission denied)")
+    assert "BACKSPACE_TUI_DATA_DIR" in said
 
 
 def test_a_data_dir_that_cannot_exist_gets_one_line(tmp_path: Path) -> None:
@@ -260,10 +277,9 @@ def test_a_socket_directory_of_somebody_else_is_refused(
         private.mkdir()
         private.chmod(0o777)
     else:
-        if os.geteuid() != 0:
-            pytest.skip("only root can give a directory away")
-        private.mkdir(mode=0o700)
-        os.chown(private, 4711, 4711)
+        other = os.geteuid() + 1
+        monkeypatch.setattr(os, "geteuid", lambda: other)
+        (root / f"backspace-tui-{other}").mkdir(mode=0o700)
     directory = tmp_path / ("d" * 120)
     directory.mkdir()
     with pytest.raises(SessionError):
