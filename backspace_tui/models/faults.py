@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -182,12 +183,27 @@ def one_line(text: str, secrets: Iterable[str] = (), limit: int = 200) -> str:
     for secret in secrets:
         if len(secret) >= 4:
             text = text.replace(secret, "[key]")
+    text = _provider_words(text)
     text = _USERINFO.sub("", _KEYS.sub("[key]", text))
     text = _QUERY.sub(r"\1=[key]", text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     while (shorter := _NOISE.sub("", text).strip()) != text:
         text = shorter
     return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."
+
+
+def _provider_words(text: str) -> str:
+    """``text`` with a JSON error body, which some providers' messages consist of, replaced by its message."""
+    match = re.search(r"b?(['\"]?)(\{.*\})\1", text, re.S)
+    if match is None:
+        return text
+    try:
+        body = json.loads(match[2])
+    except (ValueError, RecursionError):
+        return text
+    error = body.get("error", body)
+    words = error.get("message") if isinstance(error, dict) else error
+    return text[: match.start()] + words + text[match.end() :] if isinstance(words, str) and words else text
 
 
 def retry_after(value: str | None, now: float) -> float | None:

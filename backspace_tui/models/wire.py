@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NoReturn
 
@@ -18,6 +19,8 @@ def messages(conversation: Iterable[ChatMessage]) -> list[dict[str, Any]]:
     result: list[dict[str, Any]] = []
     for message in conversation:
         entry: dict[str, Any] = {"role": message.role, "content": message.text}
+        if message.role == "assistant" and not message.text:
+            entry["content"] = "(no text)"
         if message.role == "tool":
             entry["tool_call_id"] = message.tool_call_id
         if message.tool_calls:
@@ -26,12 +29,17 @@ def messages(conversation: Iterable[ChatMessage]) -> list[dict[str, Any]]:
                 {
                     "id": call.id,
                     "type": "function",
-                    "function": {"name": call.name, "arguments": json.dumps(call.arguments or {})},
+                    "function": {"name": _tool_name(call.name), "arguments": json.dumps(call.arguments or {})},
                 }
                 for call in message.tool_calls
             ]
         result.append(entry)
     return result
+
+
+def _tool_name(name: str) -> str:
+    """A name as providers accept it; a model may have made one up that they would refuse ever after."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "unknown"
 
 
 def tools(schemas: Sequence[ToolSchema]) -> list[dict[str, Any]]:
@@ -191,6 +199,10 @@ class Assembly:
                 unique = f"{base}.{suffix}"
             used.add(unique)
             result.append(ToolCall(unique, well_formed(call.name), arguments, problem))
+        if not result and self.finish == "length" and self._request.tools:
+            # Without this a reply that was cut while it led up to a call would count as the agent's last word.
+            problem = "the reply reached its length limit before it called a tool: write less, and call one"
+            result.append(ToolCall(f"cut_{len(self._request.messages)}", "cut_reply", None, problem))
         return tuple(result)
 
 

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -173,6 +174,26 @@ def test_broken_arguments_are_a_problem_and_never_arguments(arguments: str, prob
         [made] = chain(server.url).complete(ask("hello"), Recorder(), Token()).tool_calls
     assert made.arguments is None
     assert problem in made.problem
+
+
+def test_a_reply_cut_by_its_length_is_never_a_call_nor_the_last_word() -> None:
+    cut = replace(raw_call("write_file", '{"path": "a", "content": "x'), finish_reason="length")
+    with OpenAIServer([cut, text("I will now", finish_reason="length")]) as server:
+        models = chain(server.url)
+        for _ in range(2):
+            [made] = models.complete(ask("hello"), Recorder(), Token()).tool_calls
+            assert made.arguments is None
+            assert "length limit" in made.problem
+
+
+def test_names_that_a_model_made_up_do_not_spoil_the_conversation() -> None:
+    turn = ChatMessage("assistant", "", (ToolCall("c", "no such tool!", None, "x"), ToolCall("d", "", None, "x")))
+    results = (ChatMessage("tool", "e", tool_call_id="c"), ChatMessage("tool", "e", tool_call_id="d"))
+    request = ModelRequest((ChatMessage("user", "x"), turn, *results), "implement", (WRITE_FILE,))
+    with OpenAIServer([GOOD]) as server:
+        chain(server.url).complete(request, Recorder(), Token())
+    names = [made["function"]["name"] for made in server.bodies[0]["messages"][1]["tool_calls"]]
+    assert names == ["no_such_tool_", "unknown"]
 
 
 def test_ids_of_calls_are_unique_in_a_conversation() -> None:
