@@ -43,14 +43,9 @@ def session(options: argparse.Namespace, *, prompt: str, interactive: bool) -> S
         SessionError: the repository or a model cannot be used.
     """
     from backspace_tui.models.choose import choose
-    from backspace_tui.repository.check import check_path
 
     settings = config.load()
-    repository = options.repository
-    if not _is_url(repository):
-        repository = str(Path(repository).expanduser().absolute())
-        if problem := check_path(Path(repository)):
-            raise SessionError(problem, 2)
+    repository = _repository(options.repository)
     try:
         choice = choose(options.model, settings.models, os.environ)
     except ValueError as problem:
@@ -71,8 +66,18 @@ def session(options: argparse.Namespace, *, prompt: str, interactive: bool) -> S
     )
 
 
-def _is_url(repository: str) -> bool:
-    return "://" in repository or (":" in repository.split("/", 1)[0] and not Path(repository).exists())
+def _repository(given: str) -> str:
+    """A repository as the session is to know it: a URL as it is, a path made absolute, once looked at."""
+    from backspace_tui.repository import urls
+    from backspace_tui.repository.check import check_path
+
+    if urls.is_url(given) and not Path(given).exists():
+        if problem := urls.unsupported(given):
+            raise SessionError(f"{urls.without_credentials(given)} {problem}", 2)
+        return given
+    if problem := check_path(given):
+        raise SessionError(problem, 2)
+    return str(Path(given).expanduser().absolute())
 
 
 def run(options: argparse.Namespace) -> int:

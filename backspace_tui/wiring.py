@@ -72,7 +72,7 @@ def make_parts(started: SessionStarted) -> Parts:
         forge=lambda remote, source: make_forge(remote, source, settings),
         prompts=load_prompts(),
         settings=settings,
-        redactor=Redactor(secrets()),
+        redactor=Redactor(secrets(), salt=started.session.encode()),
     )
 
 

@@ -245,9 +245,10 @@ class Verification(Event, frozen=True, tag="verification"):
 class GitOperation(Event, frozen=True, tag="git_operation"):
     """Something happened in a repository.
 
-        ``operation``: ``base`` (B was imported: ``commit``, ``tree``, ``branch`` the user's branch or empty when
-        detached, ``detail`` what the user should know, such as uncommitted changes left out), ``snapshot`` (W and
-    XX
+    ``operation``: ``base`` (B was imported: ``commit``, ``tree``, ``branch`` the user's branch or empty when
+    detached, ``detail`` what the user should know, such as uncommitted changes left out), ``snapshot`` (W and the
+    rollback tree outside a tool call), ``rejected`` and ``restored`` (rejections carried out in W or put back into
+    it: ``hunks``, and ``before``, W until then), ``commit`` (``commit``, ``tree``, ``branch`` ours), ``push``.
     """
 
     operation: Literal["base", "snapshot", "rejected", "restored", "commit", "push"]

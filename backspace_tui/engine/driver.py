@@ -13,6 +13,7 @@ from backspace_tui.core.terminal_text import clean
 from backspace_tui.engine.cancel import Cancel
 from backspace_tui.engine.job import Job, StageFailed, StageResult, Stopped, WaitsForPerson
 from backspace_tui.engine.stages import analyze, critique, done, implement, plan, prepare, publish, review, verify
+from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.sessions.errors import SessionError
 
 RUN: Final[dict[Stage, Callable[[Job], StageResult]]] = {
@@ -77,7 +78,7 @@ def _run(job: Job, stage: Stage, failures: int) -> StageResult:
         if stage == "implement":
             implement.abandon(job)
         return StageResult("stopped", "stopped by the user")
-    except (StageFailed, ModelUnavailable, RequestRefused, SandboxError, SessionError) as problem:
+    except (StageFailed, ModelUnavailable, RequestRefused, SandboxError, SessionError, RepositoryError) as problem:
         return _failed(job, problem, failures)
 
 

@@ -20,6 +20,7 @@ from backspace_tui.engine.recorder import Recorder
 from backspace_tui.engine.server import Server, handle
 from backspace_tui.engine.workspace import Workspace
 from backspace_tui.repository.bare import BareRepository
+from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.log import EventLog
 from backspace_tui.sessions.objects import Objects
@@ -41,16 +42,19 @@ def run(request: cmd.HostRequest, make_parts: MakeParts, ready: Callable[[cmd.Ho
         log = EventLog.open(directory)
         started = _first_event(log, request)
         parts = make_parts(started)
-    except SessionError as problem:
-        ready(cmd.HostReady(error=str(problem), exit_code=problem.exit_code))
-        return problem.exit_code
-    job = _job(directory, request, started, log, parts)
+        job = _job(directory, request, started, log, parts)
+    except (SessionError, RepositoryError) as problem:
+        exit_code = getattr(problem, "exit_code", 1)
+        ready(cmd.HostReady(error=str(problem), exit_code=exit_code))
+        return exit_code
     server = Server(job, socket_path(directory))
     _handle_signals(job)
-    for command in request.commands:
-        handle(job, command)
-    ready(cmd.HostReady(pid=os.getpid()))
     try:
+        for command in request.commands:
+            if error := handle(job, command).error:
+                ready(cmd.HostReady(error=error, exit_code=1))
+                return 1
+        ready(cmd.HostReady(pid=os.getpid()))
         return drive(job)
     except SessionError as problem:
         # The log itself cannot be written: nothing more can be promised, what was logged stands.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol, TypeVar
 
 from msgspec.structs import replace
@@ -23,6 +23,8 @@ class Log(Protocol):
     def events(self) -> list[ev.AnyEvent]: ...
 
     def append(self, event: ev.AnyEvent) -> ev.AnyEvent: ...
+
+    def extend(self, events: Iterable[ev.AnyEvent]) -> list[ev.AnyEvent]: ...
 
 
 class Recorder:
@@ -57,6 +59,16 @@ class Recorder:
         with self.changed:
             self._flush()
             return self._append(event)
+
+    def emit_all(self, events: Sequence[ev.AnyEvent]) -> int:
+        """Append ``events`` as one: a crash leaves all of them or none. Returns the last one's ``seq``."""
+        with self.changed:
+            self._flush()
+            placed = [replace(e, stage=self._state.stage, attempt=max(1, self._state.attempt)) for e in events]
+            for stored in self._log.extend(placed):
+                self._state = apply(self._state, stored)
+            self.changed.notify_all()
+            return self._state.last_seq
 
     def enter(self, stage_started: ev.StageStarted) -> None:
         """Append a stage's start, which alone carries its own stage and attempt."""

@@ -55,9 +55,8 @@ def undo(job: Job) -> int:
         if not state.standing:
             raise DecisionRefused("there is no decision to undo")
         group = state.standing[-1]
-        seq = 0
-        for decision in reversed(group):
-            seq = job.recorder.emit(
+        return job.recorder.emit_all(
+            [
                 ev.Decision(
                     hunk=decision.hunk,
                     path=decision.path,
@@ -67,8 +66,9 @@ def undo(job: Job) -> int:
                     group=state.group + 1,
                     undoes=decision.group,
                 )
-            ).seq
-        return seq
+                for decision in reversed(group)
+            ]
+        )
 
 
 def accept_all(job: Job) -> int:
@@ -106,6 +106,8 @@ def _locate(shown: Review, command: cmd.Decide) -> list[Located]:
 def _check(file: ReviewFile, item: ReviewHunk, command: cmd.Decide) -> None:
     name = f"hunk {item.hunk.id} of {file.path}"
     accepted = item.state == "accepted"
+    if item.gone:
+        raise DecisionRefused(f"{name} is out of the agent's files already; undo the rejection to bring it back")
     if command.action == "unstage" and not accepted:
         raise DecisionRefused(f"{name} is not accepted, so it cannot be unstaged")
     if command.action in ("accept", "reject") and accepted:
@@ -139,10 +141,11 @@ def apply_hunks(job: Job, change: FileChange, ids: Iterable[str], function: Stag
 
 
 def _log(job: Job, located: Iterable[Located], command: cmd.Decide, tree: str) -> int:
-    before, group, seq = job.state.accepted_tree, job.state.group + 1, 0
+    before, group = job.state.accepted_tree, job.state.group + 1
     comments: Mapping[str, str] = job.state.comments
-    for file, item in located:
-        seq = job.recorder.emit(
+    comment = job.parts.redactor.redact(clean(command.comment))
+    return job.recorder.emit_all(
+        [
             ev.Decision(
                 hunk=item.hunk.id,
                 path=file.path,
@@ -150,9 +153,10 @@ def _log(job: Job, located: Iterable[Located], command: cmd.Decide, tree: str) -
                 tree=tree,
                 before=before,
                 group=group,
-                comment=job.parts.redactor.redact(clean(command.comment)) or comments.get(item.hunk.id, ""),
+                comment=comment or comments.get(item.hunk.id, ""),
                 protected=file.protected,
-                lines=shown_lines(item.hunk) if command.action == "reject" else (),
+                lines=shown_lines(item.hunk) if command.action in ("reject", "review") else (),
             )
-        ).seq
-    return seq
+            for file, item in located
+        ]
+    )

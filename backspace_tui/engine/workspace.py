@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from backspace_tui.sessions.objects import Objects
 
 SESSION_LABEL = "agent"
+GITLINK = 0o160000
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -68,7 +69,9 @@ class Workspace:
     def files(self, tree: str) -> dict[str, File]:
         """Every file of ``tree`` with its content."""
         return {
-            path: File(entry.mode, self._objects.blob(entry.oid)) for path, entry in self._objects.entries(tree).items()
+            path: File(entry.mode, self._objects.blob(entry.oid))
+            for path, entry in self._objects.entries(tree).items()
+            if entry.mode != GITLINK
         }
 
     def discard(self) -> None:
@@ -89,6 +92,8 @@ class Workspace:
         state = self._recorder.state
         if touched is None:
             full = self._repository.write_tree(self.box.export())
+            if links := self._submodules(state.base_tree, full):
+                full = self._repository.amend_tree(full, links)
         else:
             full = self._repository.amend_tree(state.snapshot, self._with_modes(state.snapshot, touched))
         if full == state.snapshot:
@@ -105,6 +110,18 @@ class Workspace:
             mode = EXECUTABLE if entry is not None and entry.mode == EXECUTABLE else REGULAR
             result[path] = None if data is None else File(mode, data)
         return result
+
+    def _submodules(self, base: str, full: str) -> dict[str, Entry]:
+        # A sandbox holds no submodules, so those of the base are kept as they are where nothing took their place.
+        links = {path: entry for path, entry in self._objects.entries(base).items() if entry.mode == GITLINK}
+        if not links:
+            return {}
+        taken = self._objects.entries(full)
+        return {
+            path: entry
+            for path, entry in links.items()
+            if path not in taken and not any(other.startswith(path + "/") for other in taken)
+        }
 
     def record_edits(self, new_tree: str, by: str) -> None:
         """Log one :class:`FileEdit` for each path that differs between the last W and ``new_tree``."""

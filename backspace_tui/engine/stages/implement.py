@@ -19,6 +19,9 @@ from backspace_tui.engine.turns import ask, boundary
 LOGGED_OUTPUT = 256_000
 """Characters of one command's output that go to the log as it comes; the result keeps head and tail."""
 
+LONGEST_PARTIAL = 4_096
+"""Characters of a line without an end that are held back."""
+
 
 def run(job: Job) -> StageResult:
     """Turn after turn until the model finishes; after a crash, from the first call without a result."""
@@ -141,14 +144,19 @@ class _Output:
         self._job = job
         self._call_id = call_id
         self._cleaners = {"stdout": Cleaner(), "stderr": Cleaner()}
+        self._partial = {"stdout": "", "stderr": ""}
         self._left = LOGGED_OUTPUT
 
     def __call__(self, stream: str, data: bytes) -> None:
-        self._emit(stream, self._cleaners[stream].feed(data))
+        # Whole lines only, so that a secret cut in two by the stream is still masked.
+        text = self._partial[stream] + self._cleaners[stream].feed(data)
+        end = text.rfind("\n") + 1 or (len(text) if len(text) > LONGEST_PARTIAL else 0)
+        self._partial[stream] = text[end:]
+        self._emit(stream, text[:end])
 
     def close(self) -> None:
         for stream, cleaner in self._cleaners.items():
-            self._emit(stream, cleaner.flush())
+            self._emit(stream, self._partial[stream] + cleaner.flush())
 
     def _emit(self, stream: str, text: str) -> None:
         if not text or self._left <= 0:

@@ -6,8 +6,9 @@ from backspace_tui.core import events as ev
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.engine.job import Job, StageFailed, StageResult
 from backspace_tui.repository.deliver import free_branch
+from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.repository.slug import branch_name
-from backspace_tui.repository.source import RepositoryError, locate
+from backspace_tui.repository.source import locate
 
 
 def run(job: Job) -> StageResult:
@@ -20,7 +21,7 @@ def run(job: Job) -> StageResult:
         branch = free_branch(source.path, wanted) if source.path is not None else wanted
     except RepositoryError as problem:
         raise StageFailed(str(problem)) from None
-    if not job.state.base_tree:
+    if (job.state.base_commit, job.state.base_tree) != (base.commit, base.tree):
         detail = _dirty_notice(len(base.dirty), started.include_dirty)
         job.recorder.emit(
             ev.GitOperation(operation="base", commit=base.commit, tree=base.tree, branch=base.branch, detail=detail)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from backspace_tui.core import events as ev
+from backspace_tui.core import request_text
 from backspace_tui.core.protocols import Forge, ForgeError, PullRequest
-from backspace_tui.engine import request_text
 from backspace_tui.engine.job import Job, StageFailed, StageResult
+from backspace_tui.engine.request_text import work
 from backspace_tui.repository.deliver import deliver
-from backspace_tui.repository.source import RepositoryError
+from backspace_tui.repository.errors import RepositoryError
 
 
 def commit(job: Job) -> StageResult:
@@ -25,7 +26,7 @@ def commit(job: Job) -> StageResult:
     made = job.repository.commit(
         state.accepted_tree,
         (state.base_commit,),
-        request_text.commit_message(job),
+        request_text.commit_message(work(job)),
         prepared["author_name"],
         prepared["author_email"],
         decisions[-1].time,
@@ -60,11 +61,11 @@ def pull_request(job: Job) -> StageResult:
     """Open the request, or bring the open one up to date, and write down what it says."""
     if job.state.publishing != "request":
         return StageResult("ok", "not asked for")
-    state, forge = job.state, _forge(job)
+    state, forge, told = job.state, _forge(job), work(job)
     settings = job.parts.settings.github
     request = PullRequest(
-        title=request_text.title(job),
-        body=request_text.body(job),
+        title=request_text.title(told),
+        body=request_text.body(told),
         branch=state.branch,
         base=state.base_branch,
         draft=settings.draft if settings else True,

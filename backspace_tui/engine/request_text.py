@@ -1,0 +1,58 @@
+"""What a session's commit and pull request tell, gathered from its log and trees."""
+
+from __future__ import annotations
+
+from backspace_tui.core import events as ev
+from backspace_tui.core.hunks import added_removed
+from backspace_tui.core.request_text import ChangedFile, Work
+from backspace_tui.core.trees import FileChange
+from backspace_tui.engine.job import Job
+from backspace_tui.sessions.review import review
+
+
+def work(job: Job) -> Work:
+    """The accepted work as it stands now."""
+    state, events = job.state, job.recorder.events
+    follow_ups = [event.text for event in events if isinstance(event, ev.Message) and event.kind == "prompt"]
+    replies = [event.text for event in events if isinstance(event, ev.Message) and event.kind == "reply"]
+    shown = review(job.objects, state)
+    accepted = sum(item.state == "accepted" for file in shown.files for item in file.hunks)
+    verdict = state.verdict
+    reasons = _reasons(events)
+    return Work(
+        prompts=(job.started.prompt, *follow_ups),
+        summary=replies[-1] if replies else "",
+        files=tuple(
+            _file(job, change, reasons.get(change.path, ""))
+            for change in job.objects.changes(state.base_tree, state.accepted_tree)
+        ),
+        verdict=verdict.verdict if verdict else "not verified",
+        command=verdict.command if verdict else "",
+        base_failed=state.baseline is not None and state.baseline.exit_code != 0,
+        accepted=accepted,
+        left_out=shown.total - accepted,
+        models=tuple(dict.fromkeys(event.model for event in events if isinstance(event, ev.ModelReplied))),
+    )
+
+
+def _file(job: Job, change: FileChange, why: str) -> ChangedFile:
+    what = "added" if change.old is None else "deleted" if change.new is None else "changed"
+    added, removed = added_removed(diff) if (diff := job.objects.sides(change)[2]) else (0, 0)
+    return ChangedFile(change.path, what, added, removed, why)
+
+
+def _reasons(events: list[ev.AnyEvent]) -> dict[str, str]:
+    """For each path, what the agent said in the turn that edited it last, as far as it said anything."""
+    said = ""
+    by_call: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    for event in events:
+        match event:
+            case ev.ModelReplied(stage="implement"):
+                said = event.text.strip() or said
+                by_call = {call.id: said for call in event.tool_calls}
+            case ev.FileEdit() if event.by in by_call:
+                reasons[event.path] = by_call[event.by].split("\n\n")[0]
+            case _:
+                pass
+    return reasons
