@@ -65,6 +65,7 @@ class FallbackChain:
         self._chain_seconds = chain_seconds
         self._cool_until: dict[int, float] = {}
         self._text_form: set[int] = set()
+        self._unstreamed: Counter[int] = Counter()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,7 +96,9 @@ class FallbackChain:
     ) -> ModelReply:
         """Ask one model as often as makes sense; raises its last :class:`Fault`."""
         model = self._models[position]
-        messages, level, attempt, stream = request.messages, 0, 0, True
+        messages, level, attempt = request.messages, 0, 0
+        # A server that answered without a stream alone, twice, is not asked for one any more.
+        stream = self._unstreamed[position] < 2
         seen: Counter[str] = Counter()
         while True:
             attempt += 1
@@ -110,6 +113,7 @@ class FallbackChain:
                 fault = caught
             else:
                 self._cool_until.pop(position, None)
+                self._unstreamed[position] += not stream and attempt > 1
                 return text_calls.read_reply(reply, request) if as_text else reply
             wait = 0.0
             seen[fault.kind] += 1

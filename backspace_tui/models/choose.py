@@ -42,7 +42,7 @@ _BASES: Final = {
 }
 
 _MORE_PROVIDERS: Final = """
-    ai21 aiml anyscale azure azure_ai baseten bedrock clarifai cloudflare codestral cohere cohere_chat custom_openai
+    ai21 aiml azure azure_ai baseten bedrock clarifai cloudflare codestral cohere cohere_chat custom_openai
     dashscope databricks deepinfra docker_model_runner featherless_ai friendliai galadriel github github_copilot
     gradient_ai hosted_vllm huggingface hyperbolic lambda_ai lemonade litellm_proxy llamafile lm_studio meta_llama
     minimax moonshot morph nano-gpt nebius novita nscale nvidia_nim oci ollama ollama_chat openai_like ovhcloud
@@ -134,7 +134,10 @@ def _named(models: Sequence[ModelSettings], env: Mapping[str, str], reason: str)
     for model in models:
         complete = msgspec.structs.replace(model, name=full_name(model.name))
         complete = _with_address(complete, env)
-        if problem := _missing(complete, env):
+        problem = _missing(complete, env)
+        if problem and complete.name.startswith("openai/") and (local := _local(complete, env)):
+            usable.append(local)
+        elif problem:
             problems.append(problem)
         else:
             usable.append(complete)
@@ -142,6 +145,16 @@ def _named(models: Sequence[ModelSettings], env: Mapping[str, str], reason: str)
         raise ChoiceError("; ".join(problems))
     left_out = f" ({'; '.join(problems)}: left out)" if problems else ""
     return Choice(tuple(usable), reason + left_out)
+
+
+def _local(model: ModelSettings, env: Mapping[str, str]) -> ModelSettings | None:
+    """``model`` on a server of this machine, so that a choice made by looking for one can be named again."""
+    if model.api_key_env:
+        return None
+    from backspace_tui.models.local_server import servers
+
+    found = next((local for local in servers(env) if local.name == model.name), None)
+    return found and msgspec.structs.replace(model, api_base=found.api_base)
 
 
 def full_name(name: str) -> str:

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
@@ -126,7 +126,7 @@ class LiteLLMModel:
         if cancel.cancelled:
             raise Cancelled
         litellm = _litellm(cancel)
-        return asyncio.run(self._turn(litellm, request, observer, cancel, stream))
+        return _run(self._turn(litellm, request, observer, cancel, stream))
 
     async def _turn(
         self, litellm: Any, request: ModelRequest, observer: ModelObserver, cancel: CancelToken, stream: bool
@@ -270,6 +270,27 @@ class LiteLLMModel:
             await asyncio.wait_for(litellm.close_litellm_async_clients(), _CLOSING_SECONDS)
         with suppress(Exception):
             litellm.in_memory_llm_clients_cache.flush_cache()
+
+
+def _run(turn: Coroutine[Any, Any, ModelReply]) -> ModelReply:
+    """Run ``turn`` in a loop of its own.
+
+    Unlike ``asyncio.run`` this does not wait for the loop's helper threads: one of them may be stuck for long in a
+    name lookup, and a cancelled turn ends at once.
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(turn)
+    finally:
+        try:
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left, timeout=_CLOSING_SECONDS))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
 
 
 async def _end(task: asyncio.Task[ModelReply]) -> None:

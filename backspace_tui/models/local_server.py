@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,28 +18,32 @@ _ANSWER_LIMIT: Final = 1_000_000
 
 
 def find(env: Mapping[str, str]) -> ModelSettings | None:
-    """The first server that lists a model: the one the environment names, else one on a known port of loopback."""
+    """The first model of the first server in :func:`servers`."""
+    return next(servers(env), None)
+
+
+def servers(env: Mapping[str, str]) -> Iterator[ModelSettings]:
+    """Every model of the server that the environment names, else of those on known ports of loopback."""
     named = next((env[name] for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE") if env.get(name)), "")
     if named:
-        return _openai(named, 5.0)
-    if env.get("OLLAMA_HOST"):
-        return _ollama(ollama_address(env["OLLAMA_HOST"]), 2.0)
-    for port in PORTS:
-        base = f"http://127.0.0.1:{port}"
-        found = (_ollama(base, PROBE_SECONDS) if port == PORTS[0] else None) or _openai(f"{base}/v1", PROBE_SECONDS)
-        if found:
-            return found
-    return None
+        yield from _openai(named, 5.0)
+    elif env.get("OLLAMA_HOST"):
+        yield from _ollama(ollama_address(env["OLLAMA_HOST"]), 2.0)
+    else:
+        for port in PORTS:
+            base = f"http://127.0.0.1:{port}"
+            found = _ollama(base, PROBE_SECONDS) if port == PORTS[0] else []
+            yield from found or _openai(f"{base}/v1", PROBE_SECONDS)
 
 
-def _ollama(base: str, timeout: float) -> ModelSettings | None:
+def _ollama(base: str, timeout: float) -> list[ModelSettings]:
     names = _names(_get(f"{base.rstrip('/')}/api/tags", timeout), "models", "name")
-    return ModelSettings(f"ollama_chat/{names[0]}", base) if names else None
+    return [ModelSettings(f"ollama_chat/{name}", base) for name in names]
 
 
-def _openai(base: str, timeout: float) -> ModelSettings | None:
+def _openai(base: str, timeout: float) -> list[ModelSettings]:
     names = _names(_get(f"{base.rstrip('/')}/models", timeout), "data", "id")
-    return ModelSettings(f"openai/{names[0]}", base) if names else None
+    return [ModelSettings(f"openai/{name}", base) for name in names]
 
 
 def _names(answer: Any, listed: str, field: str) -> list[str]:

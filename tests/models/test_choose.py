@@ -70,6 +70,10 @@ def test_local_servers_are_found_on_known_ports(monkeypatch: pytest.MonkeyPatch)
         port = int(server.url.split(":")[2].split("/")[0])
         monkeypatch.setattr("backspace_tui.models.local_server.PORTS", (int(refused_url().split(":")[2][:-3]), port))
         found = find({})
+        # A resumed session names what was found.
+        assert choose(["openai/local"], [], {}).models == (found,)
+        with pytest.raises(ChoiceError, match="OPENAI_API_KEY"):
+            choose(["openai/other"], [], {})
     assert found == ModelSettings("openai/local", f"http://127.0.0.1:{port}/v1")
 
 
@@ -131,7 +135,7 @@ def test_litellm_knows_every_default_and_provider() -> None:
         info = litellm.get_model_info(name)
         assert info["supports_function_calling"], name
     known = {str(getattr(provider, "value", provider)) for provider in litellm.provider_list}
-    assert set(PROVIDERS) <= known | {"anyscale"}
+    assert set(PROVIDERS) <= known
 
 
 def test_the_light_modules_import_nothing_heavy() -> None:
