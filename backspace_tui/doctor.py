@@ -1,0 +1,406 @@
+"""``backspace-tui doctor``: what works here, and for what does not the one command that mends it.
+
+Probing (:func:`probe`) and judging (:func:`judge` and the functions it calls) are apart: the latter are pure.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import locale
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from backspace_tui import config, paths
+from backspace_tui.core.terminal_text import clean
+from backspace_tui.models.choose import DEFAULTS, Choice, ChoiceError, choose
+from backspace_tui.sandbox.bubblewrap import probe_bubblewrap
+from backspace_tui.sandbox.engine import EngineStatus, probe_engine
+from backspace_tui.sandbox.images import ImageStatus, image_status
+
+Status = Literal["ok", "warn", "fail"]
+
+SMALLEST_GIT: Final = (2, 25)
+"""``git fast-import`` and partial history as they are used here."""
+
+LITTLE_SPACE: Final = 1 << 30
+NO_SPACE: Final = 64 << 20
+
+INSTALLERS: Final[Mapping[str, tuple[str, dict[str, str]]]] = {
+    "apt-get": ("sudo apt-get install -y", {"docker": "docker.io"}),
+    "dnf": ("sudo dnf install -y", {"docker": "moby-engine"}),
+    "pacman": ("sudo pacman -S", {}),
+    "apk": ("sudo apk add", {}),
+    "zypper": ("sudo zypper install", {}),
+    "brew": ("brew install", {"docker": "--cask docker"}),
+}
+
+LOGIND_FOLDERS: Final = ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd")
+KEEP_PROCESSES: Final = (
+    "sudo mkdir -p /etc/systemd/logind.conf.d && printf '[Login]\\nKillUserProcesses=no\\n' | "
+    "sudo tee /etc/systemd/logind.conf.d/50-backspace-tui.conf && sudo systemctl restart systemd-logind"
+)
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One finding. ``fix`` is the one command that mends it, empty where nothing needs mending."""
+
+    name: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """What is known of the terminal; ``size`` is columns and rows, ``None`` where there is no terminal."""
+
+    term: str
+    colorterm: str
+    encoding: str
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """``problem`` is empty where it can be written (or created); ``free`` is in bytes."""
+
+    path: str
+    problem: str
+    free: int
+
+
+@dataclass(frozen=True)
+class Logind:
+    """``kill`` is ``KillUserProcesses`` where it is known; ``excluded`` are the users it spares."""
+
+    running: bool
+    kill: bool | None
+    excluded: tuple[str, ...] = ("root",)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that was probed. ``bubblewrap`` is why it does not work, empty where it does."""
+
+    git: str
+    engine: EngineStatus
+    image: ImageStatus | None
+    bubblewrap: str
+    settings_problem: str
+    models: Choice | str
+    keys: tuple[str, ...]
+    github_token: str
+    terminal: Terminal
+    data_dir: DataDir
+    logind: Logind
+    user: str
+    root: bool
+    installers: tuple[str, ...]
+
+
+def run(*, as_json: bool) -> int:
+    """Print all findings; 0 when all that is needed works."""
+    checks = judge(probe())
+    if as_json:
+        print(json.dumps([msgspec.to_builtins(check) for check in checks], ensure_ascii=True))
+    else:
+        for check in checks:
+            print(f"{check.status:<5} {check.name:<10} {clean(check.detail)}")
+            if check.fix:
+                print(f"{'':<16} mend it: {check.fix}")
+    return exit_code(checks)
+
+
+def exit_code(checks: Sequence[Check]) -> int:
+    """0 unless something that is needed does not work."""
+    return int(any(check.status == "fail" for check in checks))
+
+
+# Judging
+
+
+def judge(facts: Facts) -> list[Check]:
+    """What the facts mean. Needed are git, a data directory, readable settings and some isolation."""
+    checks = [
+        check_git(facts.git, facts.installers),
+        *check_sandbox(facts),
+        check_settings(facts.settings_problem),
+        check_models(facts.models),
+        check_keys(facts.keys),
+        check_github(facts.github_token),
+        check_terminal(facts.terminal),
+        check_data_dir(facts.data_dir),
+        check_logind(facts.logind, facts.user),
+    ]
+    if not facts.root:
+        return checks
+    return [msgspec.structs.replace(check, fix=check.fix.replace("sudo ", "")) for check in checks]
+
+
+def install(package: str, installers: Sequence[str]) -> str:
+    """The command that installs ``package`` with the first package manager that is here."""
+    for name in installers:
+        command, names = INSTALLERS[name]
+        return f"{command} {names.get(package, package)}"
+    return f"install {package} with your system's package manager"
+
+
+def check_git(version: str, installers: Sequence[str]) -> Check:
+    """``version`` is what ``git --version`` prints, empty where there is no git."""
+    match = re.search(r"(\d+)\.(\d+)[.\w]*", version)
+    if not match:
+        return Check("git", "fail", "git is not installed", install("git", installers))
+    if (int(match[1]), int(match[2])) < SMALLEST_GIT:
+        wanted = ".".join(map(str, SMALLEST_GIT))
+        return Check("git", "fail", f"git {match[0]} is too old, {wanted} is needed", install("git", installers))
+    return Check("git", "ok", f"git {match[0]}")
+
+
+def check_sandbox(facts: Facts) -> list[Check]:
+    """Docker, its image, bubblewrap, and what of them isolates the agent."""
+    engine, usable = facts.engine, not facts.bubblewrap
+    context = f", context {engine.context}" if engine.context else ""
+    if engine.ok:
+        docker = Check("docker", "ok", f"engine {engine.version} at {engine.host}{context}")
+    else:
+        docker = Check("docker", "warn", engine.problem, _docker_fix(engine, facts.installers))
+    checks = [docker, _image(engine, facts.image)]
+    if usable:
+        checks.append(Check("bubblewrap", "ok", "works (run --sandbox bubblewrap)"))
+    else:
+        checks.append(Check("bubblewrap", "warn", facts.bubblewrap, "" if engine.ok else docker.fix))
+    if engine.ok:
+        checks.append(Check("isolation", "ok", f"docker: no network, read-only root, {engine.isolation}"))
+    elif usable:
+        detail = "only reduced isolation (bubblewrap): no limit on memory, processor or disk use as a whole"
+        checks.append(Check("isolation", "warn", detail, docker.fix))
+    else:
+        checks.append(Check("isolation", "fail", "neither docker nor bubblewrap works: nothing can be run", docker.fix))
+    return checks
+
+
+def _docker_fix(engine: EngineStatus, installers: Sequence[str]) -> str:
+    return install("docker", installers) if "not installed" in engine.problem else engine.fix
+
+
+def _image(engine: EngineStatus, image: ImageStatus | None) -> Check:
+    if not engine.ok or image is None:
+        return Check("image", "warn", "cannot be looked for without an engine")
+    if image.ok:
+        return Check("image", "ok", f"{image.name}, {image.size / 1e6:.0f} MB")
+    return Check("image", "warn", f"{image.name} is not made yet; the first run makes it", image.fix)
+
+
+def check_settings(problem: str) -> Check:
+    """``problem`` is the settings' own error line."""
+    if problem:
+        return Check("settings", "fail", problem, f"${{EDITOR:-nano}} {paths.config_file()}")
+    return Check("settings", "ok", str(paths.config_file()))
+
+
+def check_models(choice: Choice | str) -> Check:
+    """What answers, or (a text) why nothing does."""
+    if isinstance(choice, str):
+        return Check("models", "warn", choice, "backspace-tui run --help")
+    if choice.offline:
+        return Check("models", "warn", choice.reason, f"export {DEFAULTS[0][1][0]}=YOUR-KEY")
+    return Check("models", "ok", f"{', '.join(choice.names)} ({choice.reason})")
+
+
+def check_keys(names: Sequence[str]) -> Check:
+    """Names of variables that hold keys; values are never looked at."""
+    if names:
+        return Check("keys", "ok", ", ".join(names))
+    return Check("keys", "warn", "no model provider's key is set", f"export {DEFAULTS[0][1][0]}=YOUR-KEY")
+
+
+def check_github(variable: str) -> Check:
+    """``variable`` is the name of the one that holds a token."""
+    if variable:
+        return Check("github", "ok", f"{variable} is set")
+    detail = "no GITHUB_TOKEN or GITHUB_PAT: pull requests are written down locally"
+    return Check("github", "warn", detail, "export GITHUB_TOKEN=$(gh auth token)")
+
+
+def check_terminal(terminal: Terminal) -> Check:
+    """Whether the workspace can be drawn well."""
+    if terminal.term in ("", "dumb", "unknown"):
+        return Check("terminal", "warn", "TERM names no terminal that can draw", "export TERM=xterm-256color")
+    if terminal.encoding.lower().replace("-", "") not in ("utf8", "utf8mb4"):
+        return Check("terminal", "warn", f"the locale is {terminal.encoding}, not UTF-8", "export LC_ALL=C.UTF-8")
+    if terminal.size is None:
+        return Check("terminal", "ok", f"{terminal.term}, {colours(terminal)}; its size is not known here")
+    columns, rows = terminal.size
+    detail = f"{terminal.term}, {columns}x{rows}, {colours(terminal)}, UTF-8"
+    if columns < 80 or rows < 24:
+        return Check("terminal", "warn", f"{detail}: small", "resize -s 40 140")
+    if colours(terminal) == "16 colours":
+        return Check("terminal", "warn", detail, "export TERM=xterm-256color")
+    return Check("terminal", "ok", detail)
+
+
+def colours(terminal: Terminal) -> str:
+    """How many colours the terminal says it has."""
+    if terminal.colorterm in ("truecolor", "24bit") or terminal.term.endswith("-direct"):
+        return "true colour"
+    return "256 colours" if "256color" in terminal.term else "16 colours"
+
+
+def check_data_dir(found: DataDir) -> Check:
+    """Sessions are written there."""
+    elsewhere = "export BACKSPACE_TUI_DATA_DIR=/a/folder/with/space"
+    if found.problem:
+        return Check("data", "fail", f"{found.path} cannot be written: {found.problem}", elsewhere)
+    detail = f"{found.path}, {found.free / 1e9:.1f} GB free"
+    if found.free < NO_SPACE:
+        return Check("data", "fail", f"{detail}: too little", elsewhere)
+    return Check("data", "warn", detail, elsewhere) if found.free < LITTLE_SPACE else Check("data", "ok", detail)
+
+
+def check_logind(logind: Logind, user: str) -> Check:
+    """Whether a session survives the logout of the user who started it."""
+    if not logind.running:
+        return Check("logind", "ok", "no systemd-logind here: a session goes on when you log out")
+    if user in logind.excluded or logind.kill is False:
+        return Check("logind", "ok", "KillUserProcesses spares you: a session goes on when you log out")
+    if logind.kill is None:
+        return Check("logind", "ok", "KillUserProcesses is not set: your system's default decides")
+    return Check("logind", "warn", "KillUserProcesses=yes ends running sessions when you log out", KEEP_PROCESSES)
+
+
+def parse_logind(texts: Sequence[str]) -> tuple[bool | None, tuple[str, ...]]:
+    """``KillUserProcesses`` and ``KillExcludeUsers`` of settings files, the later ones winning.
+
+    A commented line states the default that the system was built with.
+    """
+    kill: bool | None = None
+    excluded: tuple[str, ...] = ("root",)
+    for text in texts:
+        for match in re.finditer(r"^\s*(#?)\s*(KillUserProcesses|KillExcludeUsers)\s*=\s*(.*?)\s*$", text, re.M):
+            comment, key, value = match.groups()
+            if key == "KillExcludeUsers":
+                excluded = excluded if comment else tuple(value.split())
+            elif not comment or kill is None:
+                kill = value.lower() in ("1", "yes", "true", "on", "y", "t")
+    return kill, excluded
+
+
+# Probing
+
+
+def probe() -> Facts:
+    """Look at this machine; never raises for what does not work."""
+    from backspace_tui.core.protocols import SandboxError
+
+    engine = probe_engine()
+    image: ImageStatus | None = None
+    if engine.ok:
+        try:
+            image = image_status()
+        except SandboxError as problem:
+            engine = EngineStatus(False, str(problem), "docker info")
+    settings, settings_problem = config.Settings(), ""
+    try:
+        settings = config.load()
+    except config.ConfigError as problem:
+        settings_problem = str(problem)
+    return Facts(
+        git=_output("git", "--version"),
+        engine=engine,
+        image=image,
+        bubblewrap=probe_bubblewrap(),
+        settings_problem=settings_problem,
+        models=_models(settings),
+        keys=tuple(name for _, names, _ in DEFAULTS for name in names if os.environ.get(name)),
+        github_token=next((name for name in ("GITHUB_TOKEN", "GITHUB_PAT") if os.environ.get(name)), ""),
+        terminal=_terminal(),
+        data_dir=_data_dir(paths.data_dir()),
+        logind=_logind(),
+        user=_user(),
+        root=os.geteuid() == 0,
+        installers=tuple(name for name in INSTALLERS if shutil.which(name)),
+    )
+
+
+def _output(*command: str) -> str:
+    """What a command prints; empty where it is missing or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False, errors="replace")
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _models(settings: config.Settings) -> Choice | str:
+    try:
+        return choose([], settings.models, os.environ)
+    except ChoiceError as problem:
+        return str(problem)
+
+
+def _terminal() -> Terminal:
+    try:
+        size: tuple[int, int] | None = tuple(os.get_terminal_size(sys.stdout.fileno()))  # type: ignore[assignment]
+    except (OSError, ValueError):
+        size = None
+    term, colorterm = os.environ.get("TERM", ""), os.environ.get("COLORTERM", "").lower()
+    return Terminal(term, colorterm, locale.getpreferredencoding(False), size)
+
+
+def _data_dir(path: Path) -> DataDir:
+    """Try it out in the folder itself, or in the one in which it will be created; nothing is left there."""
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"x")
+            file.flush()
+        return DataDir(str(path), "", shutil.disk_usage(there).free)
+    except OSError as problem:
+        return DataDir(str(path), problem.strerror or str(problem), 0)
+
+
+def _logind() -> Logind:
+    if not Path("/run/systemd/system").is_dir():
+        return Logind(running=False, kill=None)
+    kill, excluded = parse_logind(logind_texts(LOGIND_FOLDERS))
+    answer = _output(
+        "busctl", "get-property", "org.freedesktop.login1", "/org/freedesktop/login1",
+        "org.freedesktop.login1.Manager", "KillUserProcesses",
+    )  # fmt: skip
+    return Logind(True, answer.split() == ["b", "true"] if answer.startswith("b ") else kill, excluded)
+
+
+def logind_texts(folders: Sequence[str], read: Callable[[Path], str] = Path.read_text) -> list[str]:
+    """The settings files of logind in the order in which they count: the main file, then drop-ins by name.
+
+    Of main files and of drop-ins with the same name only the one in the first of ``folders`` counts.
+    """
+    main = next((path for folder in folders if (path := Path(folder, "logind.conf")).is_file()), None)
+    drop_ins = {
+        path.name: path for folder in reversed(folders) for path in Path(folder, "logind.conf.d").glob("*.conf")
+    }
+    texts = []
+    for path in [*([main] if main else []), *(drop_ins[name] for name in sorted(drop_ins))]:
+        try:
+            texts.append(read(path))
+        except (OSError, UnicodeDecodeError):
+            continue
+    return texts
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
