@@ -1,0 +1,275 @@
+"""The only way between the window and the rest: threads that read, ask and send, and messages that come back.
+
+Three daemon threads of our own, since a worker of Textual's that hangs would keep the program from ending: one
+follows the log, one reads objects and computes the review, one sends commands in the order of the keys pressed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from msgspec.structs import replace
+from textual.message import Message
+
+from backspace_tui.core import commands as cmd
+from backspace_tui.core import events as ev
+from backspace_tui.core.state import SessionState, apply
+
+if TYPE_CHECKING:
+    from backspace_tui.sessions.client import Client
+    from backspace_tui.sessions.objects import Objects
+    from backspace_tui.sessions.review import Review
+
+POLL: Final = 0.03
+DEBOUNCE: Final = 0.1
+_CHUNK: Final = 500
+
+T = TypeVar("T")
+Post = Callable[[Message], object]
+
+
+class Batch(NamedTuple):
+    """Events in order, and the state after the last of them."""
+
+    events: Sequence[ev.AnyEvent]
+    state: SessionState
+
+
+class LogGrew(Message):
+    """Batches wait in :attr:`Follower.batches`."""
+
+
+class Reviewed(Message):
+    """The review as it is after the event ``seq``; ``work`` is the tree W that it shows."""
+
+    def __init__(self, review: Review, seq: int, work: str) -> None:
+        super().__init__()
+        self.review, self.seq, self.work = review, seq, work
+
+
+class Replied(Message):
+    """A command was answered; ``error`` is one line, or empty."""
+
+    def __init__(self, command: cmd.AnyCommand, seq: int, error: str) -> None:
+        super().__init__()
+        self.command, self.seq, self.error = command, seq, error
+
+
+class Launched(Message):
+    """A new session stands in ``directory``; or, with ``error``, it does not."""
+
+    def __init__(self, directory: str, error: str = "", prompt: str = "") -> None:
+        super().__init__()
+        self.directory, self.error, self.prompt = directory, error, prompt
+
+
+class Failed(Message):
+    """Something in the background failed; ``text`` is one line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+class Done(Message):
+    """A task of :class:`Background` is finished: call ``deliver`` on the loop."""
+
+    def __init__(self, deliver: Callable[[], None]) -> None:
+        super().__init__()
+        self.deliver = deliver
+
+
+class Background:
+    """One daemon thread that does tasks in order."""
+
+    def __init__(self, name: str, post: Post) -> None:
+        self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._post = post
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def run(self, task: Callable[[], T], deliver: Callable[[T], None] | None = None) -> None:
+        """Do ``task`` in the thread, then hand its result to ``deliver`` on the loop."""
+
+        def done() -> None:
+            result = task()
+            if deliver is not None:
+                self._post(Done(lambda: deliver(result)))
+
+        self._tasks.put(done)
+
+    def _work(self) -> None:
+        while True:
+            task = self._tasks.get()
+            try:
+                task()
+            except Exception as error:
+                self._post(Failed(one_line(error)))
+
+
+class Follower:
+    """Follows the log of one session in a thread of its own and folds it."""
+
+    def __init__(self, directory: Path, post: Post) -> None:
+        self.batches: deque[Batch] = deque()
+        self._directory, self._post = directory, post
+        self._stop = threading.Event()
+        self._posted = False
+        self._wake = threading.Event()
+        threading.Thread(target=self._follow, name="log", daemon=True).start()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._stop.set()
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Something has just been written: look now."""
+        self._wake.set()
+
+    def drain(self, seconds: float) -> list[Batch]:
+        """What has come, as far as it can be taken; :class:`LogGrew` follows again when more comes."""
+        self._posted = False
+        taken: list[Batch] = []
+        until = time.monotonic() + seconds
+        while self.batches and (not taken or time.monotonic() < until):
+            taken.append(self.batches.popleft())
+        return taken
+
+    def _follow(self) -> None:
+        from backspace_tui.sessions.log import LogTail
+
+        tail = LogTail(self._directory)
+        state = SessionState()
+        try:
+            while not self._stop.is_set():
+                events = tail.read()
+                for start in range(0, len(events), _CHUNK):
+                    chunk = events[start : start + _CHUNK]
+                    for event in chunk:
+                        state = apply(state, event)
+                    self.batches.append(Batch(chunk, state))
+                if events and not self._posted:
+                    self._posted = True
+                    self._post(LogGrew())
+                if not events:
+                    self._wake.wait(POLL)
+                    self._wake.clear()
+        except Exception as error:
+            self._post(Failed(one_line(error)))
+
+
+class Reviewer:
+    """Computes the review of the newest state: at once after a pause, else at most every 100 ms."""
+
+    def __init__(self, background: Background, post: Post, objects: Callable[[], Objects]) -> None:
+        self._background, self._post, self._objects = background, post, objects
+        self._newest: SessionState | None = None
+        self._mutex = threading.Lock()
+        self._scheduled = False
+        self._last = 0.0
+        self._hurry = threading.Event()
+
+    def want(self, state: SessionState, *, now: bool = False) -> None:
+        """``state`` changed in a way that the review shows; ``now`` does not wait for more changes."""
+        if not (state.accepted_tree and state.work_tree):
+            return
+        with self._mutex:
+            self._newest = state
+            if now:
+                self._hurry.set()
+            if self._scheduled:
+                return
+            self._scheduled = True
+        self._background.run(self._compute)
+
+    def _compute(self) -> None:
+        from backspace_tui.sessions.review import review
+
+        wait = DEBOUNCE - (time.monotonic() - self._last)
+        if wait > 0:
+            self._hurry.wait(wait)
+        with self._mutex:
+            state, self._newest = self._newest, None
+            self._scheduled = False
+            self._hurry.clear()
+        self._last = time.monotonic()
+        if state is not None:
+            self._post(Reviewed(review(self._objects(), state), state.last_seq, state.work_tree))
+
+
+class Sender:
+    """Sends commands to a session's process, one after the other, starting it again where it has ended."""
+
+    def __init__(self, background: Background, post: Post, directory: Path) -> None:
+        self._background, self._post, self._directory = background, post, directory
+        self._client: Client | None = None
+
+    def send(self, command: cmd.AnyCommand, *, start: bool = True) -> None:
+        """Send ``command``; :class:`Replied` follows. Without ``start`` an ended process stays ended."""
+        self._background.run(lambda: self._deliver(command, start=start))
+
+    def _deliver(self, command: cmd.AnyCommand, *, start: bool) -> None:
+        from backspace_tui.sessions.errors import SessionError
+
+        try:
+            reply = self._ask(command, start=start)
+        except SessionError as error:
+            self._post(Replied(command, 0, one_line(error)))
+        else:
+            self._post(Replied(command, reply.seq, reply.error))
+
+    def _ask(self, command: cmd.AnyCommand, *, start: bool) -> cmd.Reply:
+        from backspace_tui.sessions.client import Client, ensure_running
+        from backspace_tui.sessions.errors import SessionError
+        from backspace_tui.sessions.store import is_running
+
+        if self._client is not None and not is_running(self._directory):
+            self._drop()
+        if self._client is None:
+            if start:
+                ensure_running(self._directory)
+            self._client = Client.connect(self._directory)
+        try:
+            return self._client.send(command)
+        except SessionError:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+def start_session(template: ev.SessionStarted, prompt: str) -> Launched:
+    """Make a session for ``prompt`` and start its process (for a background thread)."""
+    from backspace_tui.sessions.client import launch
+    from backspace_tui.sessions.errors import SessionError
+    from backspace_tui.sessions.store import new_session, remove
+
+    directory: Path | None = None
+    try:
+        directory = new_session()
+        started = replace(template, session=directory.name, prompt=prompt, interactive=True)
+        launch(cmd.HostRequest(directory=os.fspath(directory), started=started))
+    except SessionError as error:
+        if directory is not None and not (directory / "events.jsonl").exists():
+            # Nothing happened in it: an empty session would only stand in the user's list.
+            with contextlib.suppress(SessionError):
+                remove(directory)
+        return Launched("", one_line(error), prompt)
+    return Launched(os.fspath(directory))
+
+
+def one_line(error: BaseException) -> str:
+    """An error for the status line."""
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

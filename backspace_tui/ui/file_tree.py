@@ -1,0 +1,102 @@
+"""The rows of the file tree, as pure data: folders with changes first and open, the rest closed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Literal, NamedTuple
+
+Filter = Literal["all", "changed", "undecided"]
+FILTERS: Final[tuple[Filter, ...]] = ("all", "changed", "undecided")
+
+
+class Badge(NamedTuple):
+    """What the review says of a file: hunks decided of all, and whether all were turned down."""
+
+    decided: int
+    total: int
+    rejected: bool = False
+
+    @property
+    def undecided(self) -> bool:
+        return self.decided < self.total
+
+    @property
+    def text(self) -> str:
+        if self.undecided:
+            return f"{self.decided}/{self.total}"
+        return "x" if self.rejected else "ok"
+
+
+class TreeRow(NamedTuple):
+    """One row. ``badge`` is ``None`` for files without changes; ``is_open`` is for folders."""
+
+    path: str
+    name: str
+    depth: int
+    is_folder: bool = False
+    is_open: bool = False
+    badge: Badge | None = None
+    changed: bool = False
+
+
+class _Folder:
+    def __init__(self) -> None:
+        self.folders: dict[str, _Folder] = {}
+        self.files: list[str] = []
+        self.changed = False
+        self.kept = False
+
+
+class FileTree:
+    """The folders of a set of paths, built once a set; :meth:`rows` is cheap."""
+
+    def __init__(self, paths: Sequence[str], badges: Mapping[str, Badge]) -> None:
+        self.badges = badges
+        self._root = _Folder()
+        for path in sorted({*paths, *badges}):
+            self._add(path)
+
+    def _add(self, path: str) -> None:
+        folder = self._root
+        *parents, name = path.split("/")
+        changed = path in self.badges
+        for parent in parents:
+            folder = folder.folders.setdefault(parent, _Folder())
+            folder.changed = folder.changed or changed
+        folder.files.append(name)
+
+    def rows(self, toggled: Collection[str], shown: Filter = "all") -> list[TreeRow]:
+        """The visible rows. A folder is open when something in it changed, unless it is in ``toggled``."""
+        rows: list[TreeRow] = []
+        self._list(self._root, "", 0, toggled, shown, rows)
+        return rows
+
+    def _wanted(self, path: str, shown: Filter) -> bool:
+        badge = self.badges.get(path)
+        if shown == "all":
+            return True
+        return badge is not None and (shown == "changed" or badge.undecided)
+
+    def _list(
+        self, folder: _Folder, prefix: str, depth: int, toggled: Collection[str], shown: Filter, rows: list[TreeRow]
+    ) -> None:
+        for name, child in sorted(folder.folders.items(), key=lambda item: (not item[1].changed, item[0])):
+            if shown != "all" and not child.changed:
+                continue
+            # A chain of folders that hold nothing else stands in one row.
+            path, label = prefix + name, name
+            while not child.files and len(child.folders) == 1:
+                (inner, child) = next(iter(child.folders.items()))
+                path, label = f"{path}/{inner}", f"{label}/{inner}"
+            is_open = child.changed != (path in toggled)
+            at = len(rows)
+            rows.append(TreeRow(path, label, depth, True, is_open, None, child.changed))
+            if is_open:
+                self._list(child, f"{path}/", depth + 1, toggled, shown, rows)
+                if shown != "all" and len(rows) == at + 1:
+                    del rows[at]
+        files = [prefix + name for name in folder.files]
+        for path in sorted(files, key=lambda path: (path not in self.badges, path)):
+            if self._wanted(path, shown):
+                badge = self.badges.get(path)
+                rows.append(TreeRow(path, path.rsplit("/", 1)[-1], depth, False, False, badge, badge is not None))

@@ -1,0 +1,127 @@
+"""Every key of the workspace, by id, and the check of the user's own keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+from textual.binding import Binding
+
+Mode = Literal["always", "review", "live", "replay"]
+
+
+class Key(NamedTuple):
+    """``keys`` is a comma-separated list; ``mode`` says where the key does something."""
+
+    id: str
+    keys: str
+    action: str
+    text: str
+    mode: Mode = "always"
+
+
+KEYS: Final[tuple[Key, ...]] = (
+    Key("line.down", "j,down", "line(1)", "next line"),
+    Key("line.up", "k,up", "line(-1)", "previous line"),
+    Key("page.down", "ctrl+d,pagedown", "page(1)", "page down"),
+    Key("page.up", "ctrl+u,pageup", "page(-1)", "page up"),
+    Key("line.first", "g,home", "edge(-1)", "first line"),
+    Key("line.last", "G,end", "edge(1)", "last line"),
+    Key("scroll.left", "<", "shift(-1)", "scroll left"),
+    Key("scroll.right", ">", "shift(1)", "scroll right"),
+    Key("hunk.next", "]", "hunk(1)", "next hunk"),
+    Key("hunk.previous", "[", "hunk(-1)", "previous hunk"),
+    Key("file.next", "}", "file(1)", "next changed file"),
+    Key("file.previous", "{", "file(-1)", "previous changed file"),
+    Key("hunk.undecided", "tab", "undecided", "next undecided hunk"),
+    Key("hunk.accept", "space,y", "decide('accept')", "accept the hunk and advance", "review"),
+    Key("hunk.reject", "x", "decide('reject')", "reject it; an accepted one goes back to undecided", "review"),
+    Key("decision.undo", "u", "undo", "undo the last decision", "review"),
+    Key("hunk.review", "m", "decide('review')", "mark as reviewed, undecided", "review"),
+    Key("file.accept", "a", "accept_file", "accept the rest of the file", "review"),
+    Key("hunk.comment", "c", "comment", "comment to the agent", "review"),
+    Key("hunk.why", "w", "why", "why: the tool call and the thought behind it"),
+    Key("hunk.fold", "z", "fold", "fold or unfold"),
+    Key("context.more", "+", "context(1)", "more context"),
+    Key("context.less", "-", "context(-1)", "less context"),
+    Key("files.filter", "f", "filter", "files: all, changed, undecided"),
+    Key("search", "/", "search", "search in the pane"),
+    Key("search.next", "n", "search_next(1)", "next match"),
+    Key("search.previous", "N", "search_next(-1)", "previous match"),
+    Key("pane.files", "1", "pane('files')", "Files"),
+    Key("pane.diff", "2", "pane('diff')", "Diff"),
+    Key("pane.thinking", "3", "pane('thinking')", "Thinking"),
+    Key("pane.sandbox", "4", "pane('sandbox')", "Sandbox"),
+    Key("verify", "V", "verify", "verify what is accepted", "review"),
+    Key("pull_request", "P", "pull_request", "verify, commit and open the pull request", "review"),
+    Key("agent.pause", "p", "pause", "pause or resume the agent", "live"),
+    Key("agent.stop", "S", "stop", "stop the agent's work", "live"),
+    Key("prompt", "i,enter", "prompt", "go to the prompt line; in Files: to the file"),
+    Key("step.back", "left,h", "step(-1)", "one step back", "replay"),
+    Key("step.forward", "right,l", "step(1)", "one step forward", "replay"),
+    Key("stage.back", "H", "stage(-1)", "one stage back", "replay"),
+    Key("stage.forward", "L", "stage(1)", "one stage forward", "replay"),
+    Key("help", "?,f1", "help", "all keys"),
+    Key("back", "escape", "back", "back"),
+    Key("quit", "q,ctrl+c,ctrl+q", "leave", "leave; the session goes on"),
+)
+
+PALETTE_KEY: Final = "ctrl+p"
+_ALWAYS: Final = frozenset({"ctrl+c", "ctrl+q"})
+
+
+def applies(key: Key, *, replay: bool) -> bool:
+    """Whether ``key`` does something in a live window, or in a replay."""
+    return key.mode == "always" or (key.mode == "replay") == replay
+
+
+def split(keys: str) -> tuple[str, ...]:
+    """The single keys of a comma-separated list, without blanks."""
+    return tuple(part.strip() for part in keys.split(",") if part.strip())
+
+
+def resolve(overrides: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The keys in force by id, and one line for each override that cannot be used.
+
+    An override is refused when its id is unknown, when it names no key, or when it takes a key that another id
+    holds and keeps. The default then stays.
+    """
+    defaults = {key.id: key.keys for key in KEYS}
+    problems = [f"[keys] has no action {name!r}" for name in overrides if name not in defaults]
+    wanted = {}
+    for name, keys in overrides.items():
+        if name not in defaults:
+            continue
+        if split(keys):
+            wanted[name] = ",".join(split(keys))
+        else:
+            problems.append(f"[keys] {name} names no key")
+    while clash := _clash(defaults | wanted, wanted):
+        name, key, other = clash
+        del wanted[name]
+        problems.append(f"[keys] {name} = {key!r} is taken by {other}")
+    return defaults | wanted, problems
+
+
+def _clash(keys: Mapping[str, str], overridden: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """An overridden id whose key another id that can be active with it holds as well."""
+    modes = {key.id: key.mode for key in KEYS}
+    for name in overridden:
+        for key in split(keys[name]):
+            if key == PALETTE_KEY:
+                return name, key, "the palette"
+            for other, others in keys.items():
+                apart = {"replay"} < {modes[name], modes[other]} and "always" not in {modes[name], modes[other]}
+                if other != name and not apart and key in split(others):
+                    return name, key, other
+    return None
+
+
+def bindings(keys: Mapping[str, str], *, replay: bool) -> list[Binding]:
+    """Textual's bindings for the keys in force. Leaving works from everywhere, also from the prompt line."""
+    return [
+        Binding(single, key.action, key.text, show=False, id=key.id, priority=single in _ALWAYS)
+        for key in KEYS
+        if applies(key, replay=replay)
+        for single in split(keys[key.id])
+    ]

@@ -1,0 +1,133 @@
+"""The file tree, with what is decided of each changed file."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.message import Message
+
+from backspace_tui.core.terminal_text import clean
+from backspace_tui.ui.file_tree import FILTERS, Badge, FileTree, Filter, TreeRow
+from backspace_tui.ui.panes.line_view import Drawn, LineView
+
+
+class FilesView(LineView):
+    """Moving in it shows the file at the cursor in the diff pane."""
+
+    TITLE = "Files"
+
+    class Chosen(Message):
+        """The cursor is on a file; ``enter`` when the user wants to go there."""
+
+        def __init__(self, path: str, *, enter: bool = False) -> None:
+            super().__init__()
+            self.path, self.enter = path, enter
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._paths: Sequence[str] = ()
+        self._badges: Mapping[str, Badge] = {}
+        self._tree = FileTree((), {})
+        self._toggled: set[str] = set()
+        self._rows: list[TreeRow] = []
+        self.filter: Filter = "all"
+        self.note = "reading the repository ..."
+
+    def show(self, tree: FileTree, note: str) -> None:
+        """Show a tree that was built elsewhere, since building takes time; ``note`` stands for an empty one."""
+        self.note = note
+        at = self._rows[self.cursor].path if self._rows else ""
+        self._tree = tree
+        self._relist(at)
+
+    def select(self, path: str) -> None:
+        """Put the cursor on ``path`` without announcing it; its folders open."""
+        if self._rows and self._rows[self.cursor].path == path:
+            return
+        parts = path.split("/")
+        for count in range(1, len(parts)):
+            folder = "/".join(parts[:count])
+            row = next((row for row in self._rows if row.is_folder and row.path == folder), None)
+            if row is not None and not row.is_open:
+                self._toggled ^= {folder}
+                self._rows = self._tree.rows(self._toggled, self.filter)
+        for index, row in enumerate(self._rows):
+            if row.path == path:
+                self.cursor = index
+                self.resize_to_lines()
+                LineView.go_to(self, index)
+                return
+
+    def enter_folder(self) -> None:
+        """Open or close the folder at the cursor, or the one around the file."""
+        if self._rows:
+            row = self._rows[self.cursor]
+            folder = row.path if row.is_folder else row.path.rpartition("/")[0]
+            if any(other.is_folder and other.path == folder for other in self._rows):
+                self._toggled ^= {folder}
+                self._relist(folder)
+
+    def enter(self) -> None:
+        """Open or close the folder at the cursor, or go to the file."""
+        if not self._rows:
+            return
+        row = self._rows[self.cursor]
+        if row.is_folder:
+            self._toggled ^= {row.path}
+            self._relist(row.path)
+        else:
+            self.post_message(self.Chosen(row.path, enter=True))
+
+    def cycle_filter(self) -> None:
+        """All files, then the changed ones, then those with something undecided."""
+        self.filter = FILTERS[(FILTERS.index(self.filter) + 1) % len(FILTERS)]
+        self.headline("" if self.filter == "all" else self.filter)
+        self._relist(self._rows[self.cursor].path if self._rows else "")
+
+    def move(self, count: int) -> None:
+        super().move(count)
+        if self._rows and not self._rows[self.cursor].is_folder:
+            self.post_message(self.Chosen(self._rows[self.cursor].path))
+
+    def line_count(self) -> int:
+        return len(self._rows) or 1
+
+    def identity(self, index: int) -> Hashable:
+        return self._rows[index] if self._rows else ("", self.note, self.filter)
+
+    def draw(self, index: int) -> Drawn:
+        styles = self.styles_of_app
+        if not self._rows:
+            note = self.note if self.filter == "all" else f"nothing {self.filter} (f: all files)"
+            return Drawn([Segment(f" {note}", styles["muted"])])
+        row = self._rows[index]
+        width = self.scrollable_content_region.width
+        mark = ("▾ " if row.is_open else "▸ ") if row.is_folder else "  "
+        badge = row.badge.text if row.badge else ""
+        room = max(1, width - 2 * row.depth - len(mark) - len(badge) - 2)
+        name = clean(row.name).replace("\n", "?").replace("\t", "?")
+        if cell_len(name) > room:
+            from rich.cells import set_cell_size
+
+            name = set_cell_size(name, room - 1).rstrip() + "…"
+        if row.badge is not None:
+            style = "strong" if row.badge.undecided else "text"
+        else:
+            style = "text" if row.is_folder and row.changed else "muted"
+        segments = [
+            Segment(" " * (2 * row.depth), None),
+            Segment(mark, styles["faint"]),
+            Segment(name, styles[style]),
+        ]
+        if badge and row.badge is not None:
+            gap = width - 2 * row.depth - len(mark) - cell_len(name) - len(badge) - 1
+            colour = "accent" if row.badge.undecided else "bad" if row.badge.rejected else "good"
+            segments += [Segment(" " * max(1, gap)), Segment(badge, styles[colour])]
+        return Drawn(segments)
+
+    def _relist(self, path: str) -> None:
+        self._rows = self._tree.rows(self._toggled, self.filter)
+        self.cursor = next((index for index, row in enumerate(self._rows) if row.path == path), self.cursor)
+        self.resize_to_lines()

@@ -1,0 +1,99 @@
+"""What the dialogs say, as entries: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from backspace_tui.core import events as ev
+from backspace_tui.core.terminal_text import clean
+from backspace_tui.ui.keymap import KEYS, PALETTE_KEY, applies
+from backspace_tui.ui.panes.transcript import Entry
+
+if TYPE_CHECKING:
+    from backspace_tui.ui.desk import Call
+
+_TAIL: Final = 60
+_ARGUMENT: Final = 1200
+
+COMMANDS: Final[tuple[tuple[str, str], ...]] = (
+    ("/verify", "run the tests on what is accepted"),
+    ("/pr", "verify, commit and open the pull request"),
+    ("/pause", "the agent takes no further turn"),
+    ("/resume", "the agent goes on"),
+    ("/stop", "end the agent's work; the review keeps what there is"),
+    ("/help", "all keys"),
+    ("/quit", "leave; the session goes on"),
+)
+
+
+def help_entries(keys: Mapping[str, str], *, replay: bool) -> list[Entry]:
+    """All keys that work, with their ids."""
+    entries = [
+        Entry(f"{key.text}  [{key.id}]", "text", " ".join(keys[key.id].split(",")), "key")
+        for key in KEYS
+        if applies(key, replay=replay)
+    ]
+    entries.append(Entry("every command by its name", "text", PALETTE_KEY, "key"))
+    if not replay:
+        entries += [Entry("", "text"), Entry("On the prompt line:", "strong")]
+        entries += [Entry(text, "text", name, "key") for name, text in COMMANDS]
+    entries += [
+        Entry("", "text"),
+        Entry('Other keys: [keys] in the settings, such as "hunk.accept" = "space,y"', "muted"),
+    ]
+    return entries
+
+
+def why_entries(call: Call | None, comment: str) -> list[Entry]:
+    """The thought, the tool call and its result."""
+    if call is None:
+        return [Entry("No tool call of the agent stands behind this: it was in the repository, or came back.", "muted")]
+    entries = []
+    if thought := clean(call.thought).strip():
+        entries += [Entry(thought, "thought", "thought", "muted"), Entry("")]
+    entries.append(Entry(clean(call.title or call.tool), "strong", "call", "muted"))
+    for name, value in call.arguments.items():
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        text = clean(text)
+        cut = "" if len(text) <= _ARGUMENT else f" ... {len(text) - _ARGUMENT} more characters"
+        entries.append(Entry(text[:_ARGUMENT].rstrip("\n") + cut, "text", clean(name)[:11], "muted"))
+    if call.result:
+        entries += [Entry(""), Entry(clean(call.result).strip(), "muted", "result", "muted")]
+    if comment:
+        entries += [Entry(""), Entry(clean(comment), "user", "you", "muted")]
+    return entries
+
+
+def request_entries(request: ev.PrCreation) -> list[Entry]:
+    """A pull request, and what to do next."""
+    entries = [Entry(clean(request.title), "strong"), Entry("")]
+    entries += [Entry(line, "text") for line in clean(request.body).strip().split("\n")]
+    entries.append(Entry(""))
+    if request.url:
+        entries.append(Entry(clean(request.url), "accent"))
+    else:
+        entries.append(Entry(f"branch {clean(request.branch)}, commit {request.commit[:10]}", "accent"))
+        entries.append(Entry(f"next: git merge {clean(request.branch)}", "good"))
+    return entries
+
+
+def verdict_entries(verification: ev.Verification) -> list[Entry]:
+    """A verdict with the end of the output."""
+    style = {"passes": "good", "newly fails": "bad"}.get(verification.verdict, "warn")
+    code = "" if verification.exit_code is None else f", exit {verification.exit_code}"
+    entries = [Entry(f"{verification.verdict}{code}", style)]
+    if verification.command:
+        entries.append(Entry(f"$ {clean(verification.command)}", "strong"))
+    lines = clean(verification.output).rstrip("\n").split("\n")
+    if len(lines) > _TAIL:
+        entries.append(Entry(f"... {len(lines) - _TAIL} lines above", "faint"))
+    entries += [Entry(line, "text") for line in lines[-_TAIL:]]
+    if verification.verdict == "newly fails":
+        entries += [
+            Entry(""),
+            Entry("Nothing was committed: what you accepted fails tests that passed before.", "warn"),
+        ]
+    return entries

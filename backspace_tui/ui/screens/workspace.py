@@ -1,0 +1,171 @@
+"""The workspace: the log feeds the panes, the keys ask the session."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+from backspace_tui.core import events as ev
+from backspace_tui.core.state import SessionState
+from backspace_tui.ui.bridge import Batch, Follower, LogGrew, Reviewed, Reviewer
+from backspace_tui.ui.feed import Feed
+from backspace_tui.ui.keymap import split
+from backspace_tui.ui.panes.transcript import Entry
+from backspace_tui.ui.screens.replaying import Replaying
+
+FRAME: Final = 1 / 30
+_DRAIN_SECONDS: Final = 0.012
+
+
+class Workspace(Replaying):
+    """Wires the log, the review and the panes together."""
+
+    follower: Follower | None = None
+    _caught_up = False
+    _drained = 0.0
+    _drain_planned = False
+    _reviewed_of: tuple[object, ...] = ()
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.feed = Feed()
+        self.reviewer = Reviewer(self.review_work, self.post_message, self.objects)
+        self._hint()
+        if self.launch.session:
+            self.activate("diff")
+        else:
+            self.prompt.input.focus()
+        # Nothing but the first frame happens before the first frame.
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        for line in self.backspace.notices:
+            self.app.notify(line, severity="warning", markup=False)
+        if self.launch.notice:
+            self.thinking.extend([Entry(self.launch.notice, "warn", "note")])
+        if self.launch.replay:
+            self.load_timeline()
+        elif self.launch.session:
+            self.attach(self.launch.session)
+        else:
+            self.list_files()
+            template = self.launch.template
+            if template is not None and template.models_reason:
+                self.thinking.extend([Entry(template.models_reason, "muted", "model")])
+            if self.launch.initial_prompt:
+                self.start(self.launch.initial_prompt)
+
+    def attach(self, directory: str) -> None:
+        self.directory = Path(directory)
+        self.backspace.session = self.directory.name
+        self._caught_up = not self.launch.session
+        self.connect()
+        self.follower = Follower(self.directory, self.post_message)
+        self.refresh_status()
+        self._hint()
+
+    def on_unmount(self) -> None:
+        if self.follower is not None:
+            self.follower.stop()
+        if self._objects is not None:
+            self._objects.close()
+
+    # The log
+
+    def on_log_grew(self, message: LogGrew) -> None:
+        """Take what has come, at most thirty times a second and never for long."""
+        message.stop()
+        wait = self._drained + FRAME - time.monotonic()
+        if wait <= 0:
+            self._drain()
+        elif not self._drain_planned:
+            self._drain_planned = True
+            self.set_timer(wait, self._drain)
+
+    def answered(self, seq: int) -> None:
+        if self.follower is not None:
+            self.follower.hurry()
+        if self.desk.busy and self.desk.state.last_seq >= seq:
+            self.reviewer.want(self.desk.state, now=True)
+
+    def _drain(self) -> None:
+        self._drain_planned = False
+        self._drained = time.monotonic()
+        if self.follower is None:
+            return
+        batches = self.follower.drain(_DRAIN_SECONDS)
+        if batches:
+            self._take(batches)
+        if self.follower.batches:
+            self._drain_planned = True
+            self.set_timer(FRAME, self._drain)
+        else:
+            self._caught_up = True
+
+    def _take(self, batches: list[Batch]) -> None:
+        events = [event for batch in batches for event in batch.events]
+        self.desk.take(events, batches[-1].state)
+        fed = self.feed.feed(events)
+        self.thinking.take(fed)
+        self.sandbox.take(fed)
+        self.state_changed(batches[-1].state)
+        if self._caught_up:
+            for event in events:
+                self._announce(event)
+
+    def state_changed(self, state: SessionState) -> None:
+        shown = (state.accepted_tree, state.work_tree, state.rejected, state.reviewed, state.comments, state.group)
+        if shown != self._reviewed_of or self.desk.busy:
+            decided = self._reviewed_of[-1:] != shown[-1:]
+            self._reviewed_of = shown
+            self.reviewer.want(state, now=decided or bool(self.desk.busy) or self.launch.replay)
+            if self.desk.review is None:
+                self.list_files()
+        self.refresh_status()
+        self._hint()
+
+    def on_reviewed(self, message: Reviewed) -> None:
+        message.stop()
+        if self.desk.take_review(message.review, message.seq, message.work):
+            self.refresh_diff()
+            self.list_files()
+            self.refresh_status()
+
+    def _announce(self, event: ev.AnyEvent) -> None:
+        """What must not be missed, while the window is open."""
+        match event:
+            case ev.PrCreation():
+                self.status.unsay()
+                self.show_request()
+            case ev.Verification(verdict="passes") if self.asked_verdict:
+                self.asked_verdict = False
+                self.say("verified: what is accepted passes the tests", "good")
+            case ev.Verification(verdict=verdict) if verdict not in ("running", "baseline"):
+                if self.asked_verdict or verdict == "newly fails":
+                    self._show_verdict(event)
+                self.asked_verdict = False
+            case ev.Error():
+                self.say(event.message, "bad")
+            case ev.Question():
+                self.prompt.input.focus()
+            case _:
+                pass
+
+    def _show_verdict(self, event: ev.Verification) -> None:
+        from backspace_tui.ui.screens.dialogs import TextDialog
+        from backspace_tui.ui.screens.texts import verdict_entries
+
+        self.app.push_screen(TextDialog("Verification", verdict_entries(event)))
+
+    def _hint(self) -> None:
+        """What the empty prompt line says."""
+        if self.directory is None:
+            hint = "what should be done?"
+        elif self.desk.state.question is not None:
+            hint = "your answer"
+        elif self.desk.state.status in ("running", "paused"):
+            hint = "steer the agent, or /command"
+        else:
+            hint = "ask for more, or /command"
+        self.prompt.hint(f"{hint}   ({split(self.keys['help'])[0]}: keys)" if self.directory else hint)

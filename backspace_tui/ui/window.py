@@ -1,0 +1,107 @@
+"""The application: themes, keys and the workspace, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from backspace_tui.paths import config_file, resource_dir
+from backspace_tui.ui import keymap, styles, themes
+from backspace_tui.ui.launch import Launch
+from backspace_tui.ui.screens.workspace import Workspace
+
+_HANGUP_SECONDS: Final = 2.0
+
+
+class BackspaceApp(App[int]):
+    """One window on one session."""
+
+    TITLE = "backspace-tui"
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", show=False, priority=True)]
+    ENABLE_COMMAND_PALETTE = True
+
+    def __init__(self, launch: Launch) -> None:
+        found = themes.load([resource_dir("themes"), config_file().parent / "themes"])
+        self._own_themes = found.themes
+        super().__init__()
+        self.launch = launch
+        self.session = Path(launch.session).name if launch.session else ""
+        self.crash: BaseException | None = None
+        self.notices = list(found.problems)
+        for theme in found.themes.values():
+            self.register_theme(theme)
+        wanted = launch.theme or themes.DEFAULT_THEME
+        if wanted not in self.available_themes:
+            self.notices.append(f"[ui] theme {wanted!r} is not known; it is {themes.DEFAULT_THEME}")
+            wanted = themes.DEFAULT_THEME
+        if wanted in self.available_themes:
+            self.theme = wanted
+        self.keys, problems = keymap.resolve(launch.keys)
+        self.notices += problems
+
+    # Themes
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return styles.defaults(self.current_theme)
+
+    @property
+    def line_styles(self) -> styles.Styles:
+        """The styles of the panes in the theme at hand."""
+        if self._styles_of != self.theme:
+            self._styles = styles.Styles(self.theme_variables)
+            self._styles_of = self.theme
+        return self._styles
+
+    _styles: styles.Styles
+    _styles_of = ""
+
+    # Screens
+
+    def get_default_screen(self) -> Screen[Any]:
+        return Workspace(self.launch, self.keys)
+
+    def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                loop.add_signal_handler(number, self._hang_up)
+
+    def _hang_up(self) -> None:
+        """The terminal went away: the window ends, the session does not notice."""
+        timer = threading.Timer(_HANGUP_SECONDS, os._exit, (129,))
+        timer.daemon = True  # a driver may hang on a terminal that is gone
+        timer.start()
+        self.exit(0)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        if isinstance(screen, Workspace):
+            for key in keymap.KEYS:
+                if keymap.applies(key, replay=self.launch.replay):
+                    shown = " ".join(keymap.split(self.keys[key.id]))
+
+                    async def act(action: str = key.action) -> None:
+                        await screen.run_action(action)
+
+                    yield SystemCommand(key.text.capitalize(), f"{shown}  [{key.id}]", act)
+        yield SystemCommand("Theme", "Choose another theme", self.action_change_theme)
+        yield SystemCommand("Screenshot", "Save a picture of the screen as SVG", self.action_screenshot)
+
+    # Errors
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual would print pages of locals; the caller says it in one line."""
+        self.crash = error
+        super()._handle_exception(error)
+
+    def _print_error_renderables(self) -> None:
+        self._exit_renderables.clear()
