@@ -24,7 +24,9 @@ from backspace_tui.core.protocols import (
     ToolCall,
 )
 from backspace_tui.models.exact_edits import plan_rename
-from backspace_tui.models.grammar import Create, GrammarError, Rename, Replace, Run, Step, parse, quote
+from backspace_tui.models.grammar import Create, GrammarError, Rename, Replace, Run, Step, check_prompt, parse, quote
+
+__all__ = ["GrammarError", "OfflineModel", "answer", "check_prompt"]
 
 NAME: Final = "offline"
 INTRODUCTION: Final = "I am the offline agent: a program that follows a fixed grammar, not a language model."
