@@ -1,0 +1,16 @@
+"""The one error of this ring."""
+
+from __future__ import annotations
+
+
+class RepositoryError(Exception):
+    """A repository cannot be used or changed as asked: one line, no secrets, with what to do."""
+
+
+class GitFailed(RepositoryError):
+    """A git command failed; ``status`` is its exit status and ``stderr`` what it said (cleaned, no credentials)."""
+
+    def __init__(self, message: str, status: int, stderr: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.stderr = stderr
