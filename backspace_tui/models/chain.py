@@ -35,8 +35,6 @@ class OneModel(Protocol):
     @property
     def name(self) -> str: ...
 
-    def lacks_tools(self) -> bool: ...
-
     def complete(
         self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken, *, stream: bool = True
     ) -> ModelReply:
@@ -104,7 +102,7 @@ class FallbackChain:
             attempt += 1
             if cancel.cancelled:
                 raise Cancelled
-            as_text = bool(request.tools) and (position in self._text_form or model.lacks_tools())
+            as_text = bool(request.tools) and position in self._text_form
             sent = msgspec.structs.replace(request, messages=messages)
             observer.called(model.name, attempt)
             try:

@@ -105,15 +105,6 @@ class LiteLLMModel:
     def name(self) -> str:
         return self.settings.name
 
-    def lacks_tools(self) -> bool:
-        """Whether litellm's map says outright that the model has no native tool calls (unknown: no)."""
-        if not _library.loaded.is_set() or _library.module is None:
-            return False
-        known = _library.module.model_cost
-        bare = self.name.partition("/")[2]
-        info = known.get(self.name) or known.get(bare) or {}
-        return info.get("supports_function_calling") is False
-
     def complete(
         self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken, *, stream: bool = True
     ) -> ModelReply:
@@ -126,6 +117,8 @@ class LiteLLMModel:
         if cancel.cancelled:
             raise Cancelled
         litellm = _litellm(cancel)
+        if request.tools and not self._takes_tools(litellm):
+            raise Fault("no_tools", "this model has no native tool calls")
         return _run(self._turn(litellm, request, observer, cancel, stream))
 
     async def _turn(
@@ -242,6 +235,15 @@ class LiteLLMModel:
         if not any(getattr(cause, "response", None) is not None for cause in chain) and status in (None, 500):
             return Fault("garbled", f"the answer cannot be read: {message}")
         return Fault(kind_of(status, message), f"{status}: {message}" if status else message, wait)
+
+    def _takes_tools(self, litellm: Any) -> bool:
+        """False only where litellm says so outright: it would leave the tools out of the request without a word."""
+        with suppress(Exception):
+            bare, provider, _, _ = litellm.get_llm_provider(self.name)
+            info = litellm.model_cost.get(self.name) or litellm.model_cost.get(bare) or {}
+            known = litellm.get_supported_openai_params(bare, custom_llm_provider=provider)
+            return info.get("supports_function_calling") is not False and (known is None or "tools" in known)
+        return True
 
     def _where(self) -> str:
         return one_line(self.settings.api_base) if self.settings.api_base else "the provider"

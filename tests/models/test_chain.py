@@ -166,6 +166,21 @@ def test_a_model_without_tools_gets_them_as_text_from_then_on() -> None:
     assert "write_file" in server.bodies[1]["messages"][0]["content"]
 
 
+def test_a_model_that_litellm_knows_to_have_no_tools_gets_them_as_text() -> None:
+    with OpenAIServer([text("fine")]) as server:
+        seen = Recorder()
+        models = FallbackChain([model(server.url, "openai/o1-mini"), model(server.url, "openai/two")])
+        with pytest.MonkeyPatch.context() as patch:
+            import litellm
+
+            patch.setitem(litellm.model_cost, "openai/o1-mini", {"supports_function_calling": False})
+            assert models.complete(ask("hello"), seen, Token()).text == "fine"
+    [body] = server.bodies
+    assert "tools" not in body
+    assert "write_file" in str(body["messages"])
+    assert seen.failures == [("openai/o1-mini", "this model has no native tool calls", 0.0)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [('{"path": "a', "not valid JSON"), ("[1]", "JSON object"), ('{"a": NaN}', "NaN"), ('{"a": "\n"}', "valid JSON")],
