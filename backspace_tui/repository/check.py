@@ -40,6 +40,8 @@ def inspect(path: str | os.PathLike[str]) -> Checkout:
     Raises:
         RepositoryError: there is none, or it is bare, empty, somebody else's or of SHA-256 objects.
     """
+    if not os.fspath(path):
+        raise RepositoryError("no repository given: give a path or a URL")
     given = Path(path).expanduser()
     shown = visible(os.fspath(given))
     try:

@@ -14,7 +14,7 @@ _WEB: Final = re.compile(
     r"(?:/tree/(?P<ref>[^\s?#]+?))?/?(?:[?#]\S*)?$",
     re.IGNORECASE,
 )
-_USERINFO: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s@'\"]*(?::[^/\s'\"]*)?@")
+_USERINFO: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s:@'\"]*(?::[^/\s'\"]*)?@")
 _PASSWORD: Final = re.compile(r"((?:ssh|git\+ssh)://[^/\s@:]+):[^/\s@]*@", re.IGNORECASE)
 
 SCHEMES: Final = frozenset({"file", "git", "http", "https", "ssh"})
