@@ -104,11 +104,22 @@ def spawn(argv, cwd, env, out, err):
         os._exit(code)
 
 
+def close_others(*kept):
+    """In a child that goes on without exec: the ends of pipes it inherited would keep their readers waiting."""
+    first = 3
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 65536))
+
+
 # Processes
 
 
 def parents():
     """pid -> parent pid of every process in sight."""
+    if not os.path.isdir("/proc/self"):
+        return parents_by_ps()
     table = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -119,6 +130,14 @@ def parents():
                 if fields[0] not in (b"Z", b"X"):
                     table[int(name)] = int(fields[1])
     return table
+
+
+def parents_by_ps():
+    import subprocess
+
+    lines = subprocess.run(["ps", "-axo", "pid=,ppid=,state="], stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    fields = [line.split() for line in lines]
+    return {int(pid): int(parent) for pid, parent, state in fields if not state.startswith("Z")}
 
 
 def descendants(table, roots):
@@ -420,6 +439,7 @@ def run_worker(operation, request, source, sink):
         null = os.open("/dev/null", os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
+        close_others(source, sink)
         become_user()
         try:
             fields = supervisor_files.OPERATIONS[operation](settings, request, source, sink)
@@ -488,6 +508,7 @@ def keep(command, out):
         null = os.open("/dev/null", os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
+        close_others(out)
         leader = spawn(["/bin/sh", "-c", command], settings.workspace, dict(os.environ), out, out)
         os.close(out)
         while True:
