@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -185,6 +186,19 @@ def test_indexes_of_every_kind(bare: BareRepository, repository: Path, kind: str
     files = files_of(bare.path, base.tree)
     assert base.dirty == ("in/here",)
     assert (files["in/here"].data, files["out/skipped"].data) == (b"2", b"1")
+
+
+def test_a_change_within_the_second_of_the_index_is_seen(bare: BareRepository, repository: Path) -> None:
+    git(repository, "config", "core.trustctime", "false")
+    index, moment = repository / ".git" / "index", (1_600_000_000, 1_600_000_000)
+    os.utime(repository / "a.txt", moment)
+    git(repository, "update-index", "--refresh")
+    write(repository, {"a.txt": b"ONE\nTWO\n"})
+    os.utime(repository / "a.txt", moment)
+    os.utime(index, moment)
+    base = bring(bare, repository, include_dirty=True)
+    assert base.dirty == ("a.txt",)
+    assert files_of(bare.path, base.tree)["a.txt"].data == b"ONE\nTWO\n"
 
 
 def test_changes_are_cleaned_as_the_users_own_add_would(bare: BareRepository, repository: Path) -> None:
