@@ -61,18 +61,19 @@ def make_parts(started: SessionStarted) -> Parts:
         SessionError: a model is not known or has no key.
     """
     from backspace_tui.core.redact import Redactor
-    from backspace_tui.engine.job import Parts
+    from backspace_tui.engine.job import Parts, Progress
     from backspace_tui.models.prompts import load_prompts
     from backspace_tui.sandbox.factory import Factory
 
-    settings = settings_of(started)
+    settings, progress = settings_of(started), Progress()
     return Parts(
         model=make_model(started, settings),
-        sandboxes=Factory(spec(started, settings)),
+        sandboxes=Factory(spec(started, settings), progress),
         forge=lambda remote, source: make_forge(remote, source, settings),
         prompts=load_prompts(),
         settings=settings,
         redactor=Redactor(secrets(), salt=started.session.encode()),
+        progress=progress,
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
+from backspace_tui.core.terminal_text import clean
 from backspace_tui.engine.driver import drive
 from backspace_tui.engine.job import Control, Job, Parts
 from backspace_tui.engine.recorder import Recorder
@@ -83,6 +84,7 @@ def _first_event(log: EventLog, request: cmd.HostRequest) -> ev.SessionStarted:
 
 def _job(directory: Path, request: cmd.HostRequest, started: ev.SessionStarted, log: EventLog, parts: Parts) -> Job:
     recorder = Recorder(log)
+    parts.progress.listener = lambda line: _notice(recorder, line)
     git_dir = directory / "repo.git"
     repository = BareRepository.open(git_dir) if git_dir.exists() else BareRepository.create(git_dir)
     objects = Objects(git_dir)
@@ -97,6 +99,10 @@ def _job(directory: Path, request: cmd.HostRequest, started: ev.SessionStarted, 
         exit_when_waiting=request.exit_when_waiting,
         idle_timeout=request.idle_timeout,
     )
+
+
+def _notice(recorder: Recorder, line: str) -> None:
+    recorder.emit(ev.Message(role="program", text=clean(line)))
 
 
 def _handle_signals(job: Job) -> None:

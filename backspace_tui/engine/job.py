@@ -26,6 +26,17 @@ if TYPE_CHECKING:
     from backspace_tui.sessions.objects import Objects
 
 
+class Progress:
+    """Takes lines of slow work (an image being made) to whoever listens by then."""
+
+    def __init__(self) -> None:
+        self.listener: Callable[[str], None] | None = None
+
+    def __call__(self, line: str) -> None:
+        if self.listener is not None:
+            self.listener(line)
+
+
 @dataclass(frozen=True)
 class Parts:
     """The outside, as the wiring hands it in. ``forge`` takes the remote's URL (or ``None``) and the checkout."""
@@ -36,6 +47,7 @@ class Parts:
     prompts: Mapping[str, str]
     settings: Settings
     redactor: Redactor
+    progress: Progress = field(default_factory=Progress)
 
 
 class StageResult(msgspec.Struct, frozen=True):

@@ -117,10 +117,10 @@ def title(tool: Tool[Any] | None, call: ToolCall) -> str:
 
 
 def _run(job: Job, tool: Tool[Any] | None, call: ToolCall) -> ToolOutcome:
-    if tool is None:
-        raise ToolError(f"there is no tool {call.name!r}; there are: {', '.join(TOOLS)}")
     if call.arguments is None:
         raise ToolError(call.problem or "the arguments were not a JSON object")
+    if tool is None:
+        raise ToolError(f"there is no tool {call.name!r}; there are: {', '.join(TOOLS)}")
     arguments = tool.validate(call.arguments)
     output = _Output(job, call.id)
     context = ToolContext(
