@@ -23,7 +23,8 @@ SMALLEST = (40, 10)
 
 def check_terminal() -> None:
     """Raise :class:`SessionError` where no window can be drawn."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # Textual draws on stderr.
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise SessionError("the workspace needs a terminal; without one use: backspace-tui run REPO -p PROMPT", 2)
     if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
         raise SessionError("TERM is not set to a terminal that can draw; set it, such as: TERM=xterm-256color", 2)
