@@ -278,11 +278,15 @@ class PullRequest(msgspec.Struct, frozen=True):
 
 
 class OpenedPullRequest(msgspec.Struct, frozen=True):
-    """What the forge holds now. ``created`` is false where an open one was found and brought up to date."""
+    """What the forge holds now. ``created`` is false where an open one was found and brought up to date.
+
+    ``notes`` tell the human what was asked for and not done (a label, a reviewer, a draft), one line each.
+    """
 
     url: str
     number: int | None
     created: bool
+    notes: tuple[str, ...] = ()
 
 
 class ForgeError(Exception):
