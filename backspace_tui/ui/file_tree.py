@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 Filter = Literal["all", "changed", "undecided"]
@@ -65,10 +65,10 @@ class FileTree:
             folder.changed = folder.changed or changed
         folder.files.append(name)
 
-    def rows(self, toggled: Collection[str], shown: Filter = "all") -> list[TreeRow]:
-        """The visible rows. A folder is open when something in it changed, unless it is in ``toggled``."""
+    def rows(self, opened: Mapping[str, bool], shown: Filter = "all") -> list[TreeRow]:
+        """The visible rows. A folder is open when something in it changed, unless ``opened`` says otherwise."""
         rows: list[TreeRow] = []
-        self._list(self._root, "", 0, toggled, shown, rows)
+        self._list(self._root, "", 0, opened, shown, rows)
         return rows
 
     def _wanted(self, path: str, shown: Filter) -> bool:
@@ -78,7 +78,7 @@ class FileTree:
         return badge is not None and (shown == "changed" or badge.undecided)
 
     def _list(
-        self, folder: _Folder, prefix: str, depth: int, toggled: Collection[str], shown: Filter, rows: list[TreeRow]
+        self, folder: _Folder, prefix: str, depth: int, opened: Mapping[str, bool], shown: Filter, rows: list[TreeRow]
     ) -> None:
         for name, child in sorted(folder.folders.items(), key=lambda item: (not item[1].changed, item[0])):
             if shown != "all" and not child.changed:
@@ -88,11 +88,11 @@ class FileTree:
             while not child.files and len(child.folders) == 1:
                 (inner, child) = next(iter(child.folders.items()))
                 path, label = f"{path}/{inner}", f"{label}/{inner}"
-            is_open = child.changed != (path in toggled)
+            is_open = opened.get(path, child.changed)
             at = len(rows)
             rows.append(TreeRow(path, label, depth, True, is_open, None, child.changed))
             if is_open:
-                self._list(child, f"{path}/", depth + 1, toggled, shown, rows)
+                self._list(child, f"{path}/", depth + 1, opened, shown, rows)
                 if shown != "all" and len(rows) == at + 1:
                     del rows[at]
         files = [prefix + name for name in folder.files]

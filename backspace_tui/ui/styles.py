@@ -48,7 +48,9 @@ _SPECS: Final[dict[str, tuple[str, str, str]]] = {
 def defaults(theme: Theme) -> dict[str, str]:
     """Our own variables for a theme that does not set them, made from its base colours."""
     if theme.ansi:
+        ground = ("ansi_black", "ansi_white") if theme.dark else ("ansi_white", "ansi_black")
         return {
+            "ansi-background": ground[0], "ansi-foreground": ground[1],
             "muted": "ansi_bright_black", "faint": "ansi_bright_black",
             "added-background": "ansi_default", "removed-background": "ansi_default",
             "cursor-background": "ansi_bright_black" if theme.dark else "ansi_white",

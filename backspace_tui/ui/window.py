@@ -92,7 +92,7 @@ class BackspaceApp(App[int]):
                     async def act(action: str = key.action) -> None:
                         await screen.run_action(action)
 
-                    yield SystemCommand(key.text.capitalize(), f"{shown}  [{key.id}]", act)
+                    yield SystemCommand(key.text.capitalize(), f"{shown}   id: {key.id}", act)
         yield SystemCommand("Theme", "Choose another theme", self.action_change_theme)
         yield SystemCommand("Screenshot", "Save a picture of the screen as SVG", self.action_screenshot)
 

@@ -27,7 +27,7 @@ PANES: Final[tuple[tuple[str, str], ...]] = (
     ("thinking", "Thinking"),
     ("sandbox", "Sandbox"),
 )
-_MESSAGE_SECONDS: Final = 8.0
+_MESSAGE_SECONDS: Final = 6.0
 
 
 class Part(NamedTuple):
@@ -172,7 +172,7 @@ class PromptBar(Horizontal):
 
 
 class StatusBar(_Bar):
-    """The status in parts; a message takes its place for some seconds."""
+    """The status in parts; a message stands before them for some seconds."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -209,10 +209,9 @@ class StatusBar(_Bar):
 
     def render(self) -> Text:
         styles = self.line_styles
-        if self._message:
-            return Text(f" {self._message}", styles[self._style], no_wrap=True, overflow="ellipsis")
         text = Text(" ", no_wrap=True, overflow="ellipsis")
-        for number, part in enumerate(fitting(self._parts, self.size.width - 2)):
+        message = [Part(self._message, self._style, -1)] if self._message else []
+        for number, part in enumerate(fitting([*message, *self._parts], self.size.width - 2)):
             text.append("   " if number else "")
             text.append(part.text, styles[part.style])
         return text

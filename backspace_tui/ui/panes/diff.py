@@ -82,6 +82,11 @@ class DiffView(LineView):
         self._generation += 1
         self.forget()
 
+    @property
+    def coloured(self) -> bool:
+        """Whether the file was read and lexed."""
+        return bool(self._spans)
+
     def mark_busy(self, ids: frozenset[str]) -> None:
         """Hunks whose decision is under way."""
         if ids != self.busy:
@@ -178,7 +183,7 @@ class DiffView(LineView):
         if row.kind == "head":
             return Drawn([bar, *self._head(row, hunk, current=current)])
         if row.kind == "why":
-            return Drawn([bar, pad, Segment(f'"{row.text}"', styles["thought"]), Segment("  w: why", styles["faint"])])
+            return Drawn([bar, pad, Segment("w: why  ", styles["faint"]), Segment(f'"{row.text}"', styles["thought"])])
         label = "comment: " if row.kind == "comment" else ""
         return Drawn([bar, pad, Segment(f"{label}{row.text}", styles["user" if label else "warn"])])
 
@@ -259,7 +264,7 @@ class DiffView(LineView):
 
     def _digits(self) -> int:
         lines = len(self._work) if self._work else max((row.old + row.new for row in self._rows), default=0)
-        return max(4, len(str(lines)))
+        return max(3, len(str(lines)))
 
     def _headline(self) -> None:
         parts = [self.path] if self.path else []

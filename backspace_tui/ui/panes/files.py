@@ -30,7 +30,7 @@ class FilesView(LineView):
         self._paths: Sequence[str] = ()
         self._badges: Mapping[str, Badge] = {}
         self._tree = FileTree((), {})
-        self._toggled: set[str] = set()
+        self._opened: dict[str, bool] = {}
         self._rows: list[TreeRow] = []
         self.filter: Filter = "all"
         self.note = "reading the repository ..."
@@ -51,8 +51,8 @@ class FilesView(LineView):
             folder = "/".join(parts[:count])
             row = next((row for row in self._rows if row.is_folder and row.path == folder), None)
             if row is not None and not row.is_open:
-                self._toggled ^= {folder}
-                self._rows = self._tree.rows(self._toggled, self.filter)
+                self._opened[folder] = True
+                self._rows = self._tree.rows(self._opened, self.filter)
         for index, row in enumerate(self._rows):
             if row.path == path:
                 self.cursor = index
@@ -65,8 +65,9 @@ class FilesView(LineView):
         if self._rows:
             row = self._rows[self.cursor]
             folder = row.path if row.is_folder else row.path.rpartition("/")[0]
-            if any(other.is_folder and other.path == folder for other in self._rows):
-                self._toggled ^= {folder}
+            found = next((other for other in self._rows if other.is_folder and other.path == folder), None)
+            if found is not None:
+                self._opened[folder] = not found.is_open
                 self._relist(folder)
 
     def enter(self) -> None:
@@ -75,8 +76,7 @@ class FilesView(LineView):
             return
         row = self._rows[self.cursor]
         if row.is_folder:
-            self._toggled ^= {row.path}
-            self._relist(row.path)
+            self.enter_folder()
         else:
             self.post_message(self.Chosen(row.path, enter=True))
 
@@ -128,6 +128,6 @@ class FilesView(LineView):
         return Drawn(segments)
 
     def _relist(self, path: str) -> None:
-        self._rows = self._tree.rows(self._toggled, self.filter)
+        self._rows = self._tree.rows(self._opened, self.filter)
         self.cursor = next((index for index, row in enumerate(self._rows) if row.path == path), self.cursor)
         self.resize_to_lines()

@@ -170,7 +170,7 @@ class Deciding(Navigation):
     asked_verdict = False
 
     def action_pause(self) -> None:
-        paused = self.desk.state.status == "paused"
+        paused = bool(self.desk.state.paused)
         self.send(cmd.Resume() if paused else cmd.Pause(), start=paused)
 
     def action_stop(self) -> None:
@@ -238,6 +238,7 @@ class Deciding(Navigation):
             self.say(message.error, "bad")
             self.prompt.input.value = message.prompt
             self.prompt.input.cursor_position = len(message.prompt)
+            self.prompt.input.focus()
             return
         self.status.unsay()
         self.attach(message.directory)

@@ -257,8 +257,10 @@ class Navigation(WorkspaceBase):
         message.stop()
         if message.purpose == "search":
             self.search_for(message.text)
-        elif message.text:
-            self.entered(message.text)
+        else:
+            self.active_pane.focus()
+            if message.text:
+                self.entered(message.text)
 
     def entered(self, text: str) -> None:
         """A line was entered for the session."""

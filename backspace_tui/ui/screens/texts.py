@@ -85,15 +85,12 @@ def verdict_entries(verification: ev.Verification) -> list[Entry]:
     style = {"passes": "good", "newly fails": "bad"}.get(verification.verdict, "warn")
     code = "" if verification.exit_code is None else f", exit {verification.exit_code}"
     entries = [Entry(f"{verification.verdict}{code}", style)]
+    if verification.verdict == "newly fails":
+        entries.append(Entry("Nothing was committed: what is accepted fails tests that passed before.", "warn"))
     if verification.command:
         entries.append(Entry(f"$ {clean(verification.command)}", "strong"))
     lines = clean(verification.output).rstrip("\n").split("\n")
     if len(lines) > _TAIL:
         entries.append(Entry(f"... {len(lines) - _TAIL} lines above", "faint"))
     entries += [Entry(line, "text") for line in lines[-_TAIL:]]
-    if verification.verdict == "newly fails":
-        entries += [
-            Entry(""),
-            Entry("Nothing was committed: what you accepted fails tests that passed before.", "warn"),
-        ]
     return entries
