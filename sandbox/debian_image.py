@@ -29,12 +29,12 @@ HERE = Path(__file__).resolve().parent
 # Debian and Ubuntu keep these as links into /usr, while older packages still ship files under them.
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # What an image for running tests never reads; licences are kept.
-LEFT_OUT = re.compile(
-    r"usr/share/(doc/[^/]+/(?!copyright)|man/|info/|locale/|lintian/|bug/|doc-base/|icons/)"
-)
+LEFT_OUT = re.compile(r"usr/share/(doc/[^/]+/(?!copyright)|man/|info/|locale/|lintian/|bug/|doc-base/|icons/)")
 # Maintainer scripts of the default image compile these, so only the slim image goes without.
 LEFT_OUT_SLIM = re.compile(LEFT_OUT.pattern + r"|usr/lib/python3[^/]*/(test|idlelib|lib2to3/tests|tkinter)/")
-SYSTEM_HOOKS = re.compile(r"(?i)^(apt::update::(pre|post)-invoke|dpkg::|apt::periodic|unattended|dir::(etc::(main|parts) ))")
+SYSTEM_HOOKS = re.compile(
+    r"(?i)^(apt::update::(pre|post)-invoke|dpkg::|apt::periodic|unattended|dir::(etc::(main|parts) ))"
+)
 
 
 def say(line: str) -> None:

@@ -394,7 +394,7 @@ class Work(Job):
             return False
         try:
             while self.pending:
-                del self.pending[: os.write(self.input, self.pending[:wire.CHUNK])]
+                del self.pending[: os.write(self.input, self.pending[: wire.CHUNK])]
         except BlockingIOError:
             return True
         except BrokenPipeError:

@@ -5,9 +5,11 @@ are resolved by hand, inside. The folder may be changed by a service meanwhile; 
 still.
 """
 
+import contextlib
 import errno
 import os
 import stat
+import sys
 import tarfile
 
 import supervisor_wire as wire
@@ -147,10 +149,8 @@ def write(settings, request, source, sink):
             os.close(fd)
         os.rename(scratch, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(scratch, dir_fd=folder)
-        except OSError:
-            pass
         raise
 
 
@@ -398,11 +398,9 @@ def make_home(settings):
     home = settings.home
     os.makedirs(home + "/tmp", exist_ok=True)
     python = os.path.realpath(settings.python)
-    import sys
-
     version = "python%d.%d" % sys.version_info[:2]
     venv = home + "/.venv"
-    site = "%s/lib/%s/site-packages" % (venv, version)
+    site = f"{venv}/lib/{version}/site-packages"
     os.makedirs(site, exist_ok=True)
     os.makedirs(venv + "/bin", exist_ok=True)
     with open(venv + "/pyvenv.cfg", "w") as file:
@@ -411,13 +409,13 @@ def make_home(settings):
             % (os.path.dirname(python), sys.version.split()[0])
         )
     for name in ("python", "python3", version):
-        if not os.path.lexists("%s/bin/%s" % (venv, name)):
-            os.symlink(python, "%s/bin/%s" % (venv, name))
+        if not os.path.lexists(f"{venv}/bin/{name}"):
+            os.symlink(python, f"{venv}/bin/{name}")
     image = settings.image_venv
-    packages = "%s/lib/%s/site-packages" % (image, version)
+    packages = f"{image}/lib/{version}/site-packages"
     if os.path.isdir(packages):
         with open(site + "/_image.pth", "w") as file:
-            file.write("import site; site.addsitedir(%r)\n" % packages)
+            file.write(f"import site; site.addsitedir({packages!r})\n")
         take_over(image + "/bin", venv + "/bin")
 
 

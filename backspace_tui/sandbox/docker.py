@@ -138,7 +138,9 @@ def supervisor_settings() -> str:
 
 def create(client: DockerClient, image: str, limits: Limits, *, network: str, labels: Mapping[str, str]) -> str:
     """Create, but do not start, a hardened container that runs the supervisor; returns its id."""
-    api = client.api
+    from docker.types import Healthcheck, LogConfig, Ulimit
+
+    api: Any = client.api
     owner = f"uid={UID},gid={UID},mode=0755"
     host_config = api.create_host_config(
         network_mode=network,
@@ -155,15 +157,15 @@ def create(client: DockerClient, image: str, limits: Limits, *, network: str, la
         tmpfs={
             "/workspace": f"rw,exec,nosuid,nodev,size={limits.workspace},nr_inodes={limits.inodes},{owner}",
             HOME: f"rw,exec,nosuid,nodev,size={limits.home},nr_inodes={limits.inodes},{owner}",
-            "/tmp": f"rw,noexec,nosuid,nodev,size={limits.tmp},nr_inodes={limits.inodes},mode=1777",  # noqa: S108
+            "/tmp": f"rw,noexec,nosuid,nodev,size={limits.tmp},nr_inodes={limits.inodes},mode=1777",
         },
         ulimits=[
-            {"Name": "fsize", "Soft": limits.workspace, "Hard": limits.workspace},
-            {"Name": "nofile", "Soft": limits.open_files, "Hard": limits.open_files},
-            {"Name": "core", "Soft": 0, "Hard": 0},
+            Ulimit(name="fsize", soft=limits.workspace, hard=limits.workspace),
+            Ulimit(name="nofile", soft=limits.open_files, hard=limits.open_files),
+            Ulimit(name="core", soft=0, hard=0),
         ],
         # What travels over standard output is our protocol: nothing to keep on the host's disk.
-        log_config={"Type": "none", "Config": {}},
+        log_config=LogConfig(type="none", config={}),
         ipc_mode="private",
     )
     config = api.create_container_config(
@@ -177,7 +179,7 @@ def create(client: DockerClient, image: str, limits: Limits, *, network: str, la
         labels=dict(labels),
         host_config=host_config,
         hostname="sandbox",
-        healthcheck={"test": ["NONE"]},
+        healthcheck=Healthcheck(test=["NONE"]),
     )
     # The engine closes the container's input when its one client goes, however it goes; the supervisor then ends.
     config["StdinOnce"] = True
@@ -285,7 +287,7 @@ def owner_is_gone(label: str) -> bool:
     if boot != boot_id():
         # After a reboot of the same machine no process of before is left, but a remote engine serves many.
         return engine.find_endpoint().host.startswith("unix://")
-    return start_time(int(pid)) != started
+    return bool(start_time(int(pid)) != started)
 
 
 def prune() -> int:

@@ -100,8 +100,9 @@ def image_status(kind: Kind = "default") -> ImageStatus:
 def _inspect(client: DockerClient, name: str) -> dict[str, Any] | None:
     from docker.errors import ImageNotFound
 
+    api: Any = client.api
     try:
-        return dict(client.api.inspect_image(name))
+        return dict(api.inspect_image(name))
     except ImageNotFound:
         return None
 

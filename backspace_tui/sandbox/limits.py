@@ -62,7 +62,7 @@ class Limits:
         if name == "workspace":
             return f"[sandbox] workspace (now {show_size(self.workspace)})"
         if name in ("home", "tmp"):
-            where = "/tmp" if name == "tmp" else "the home folder"  # noqa: S108
+            where = "/tmp" if name == "tmp" else "the home folder"
             return f"none: {where} holds {show_size(getattr(self, name))}; write inside the repository"
         return name
 
@@ -98,7 +98,5 @@ def adjust(limits: Limits, changes: dict[str, Any]) -> Limits:
     for name in changes:
         if name not in known:
             raise TypeError(f"{name!r} is no limit of a sandbox; known: {', '.join(known)}")
-    values = {
-        name: parse_size(value, name) if isinstance(value, str) else value for name, value in changes.items()
-    }
+    values = {name: parse_size(value, name) if isinstance(value, str) else value for name, value in changes.items()}
     return replace(limits, **values)

@@ -46,9 +46,7 @@ def open_process(limits: Limits) -> SupervisedSandbox:
         env = environment(home)
         env["PATH"] += f":{os.path.dirname(python)}"
         script = str(resource_dir("sandbox") / "supervisor.py")
-        channel = ProcessChannel(
-            [python, "-I", "-S", script, json.dumps(settings)], env, graceful=True, folder=folder
-        )
+        channel = ProcessChannel([python, "-I", "-S", script, json.dumps(settings)], env, graceful=True, folder=folder)
         return SupervisedSandbox(channel, LABEL, limits)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

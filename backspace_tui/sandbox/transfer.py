@@ -46,12 +46,8 @@ def acceptable(path: str) -> bool:
     return True
 
 
-def pack(files: Mapping[str, File]) -> Iterator[bytes]:
-    """A tar stream of ``files``, in pieces.
-
-    Raises:
-        SandboxError: a path cannot be laid out, such as one below another's file.
-    """
+def check(files: Mapping[str, File]) -> None:
+    """Raises SandboxError where a path cannot be laid out, such as one below another's file."""
     folders: set[str] = set()
     for path in files:
         if not acceptable(path):
@@ -62,6 +58,10 @@ def pack(files: Mapping[str, File]) -> Iterator[bytes]:
     for path in folders:
         if path in files:
             raise SandboxError(f"the path {path!r} is both a file and a folder")
+
+
+def pack(files: Mapping[str, File]) -> Iterator[bytes]:
+    """A tar stream of ``files``, which were checked, in pieces."""
     sink = io.BytesIO()
     with tarfile.open(
         fileobj=sink, mode="w|", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape", bufsize=CHUNK
@@ -136,7 +136,7 @@ def unpack(pieces: Iterable[bytes], *, max_bytes: int, max_files: int) -> dict[s
                     files[entry.name] = file
                 if len(files) > max_files:
                     raise SandboxError("the workspace holds too many files for a snapshot; delete generated ones")
-                archive.members = []  # a stream keeps them all otherwise
+                archive.members = []  # type: ignore[attr-defined]  # a stream keeps them all otherwise
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise SandboxError(f"the sandbox sent a broken snapshot: {error}") from error
     return {path: file for path, file in files.items() if not _below_file(path, files)}

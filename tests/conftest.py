@@ -1,0 +1,51 @@
+"""Fixtures that several rings share: a real engine, its images, bubblewrap."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from backspace_tui.sandbox.bubblewrap import probe_bubblewrap
+from backspace_tui.sandbox.engine import EngineStatus, probe_engine
+
+
+def missing(what: str) -> None:
+    """Skip a test for want of ``what``; where everything must be there (BACKSPACE_CI=1), fail."""
+    if os.environ.get("BACKSPACE_CI") == "1":
+        pytest.fail(f"BACKSPACE_CI=1, but {what}")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> EngineStatus:
+    """A Docker Engine that answers."""
+    status = probe_engine()
+    if not status.ok:
+        missing(f"{status.problem}: {status.fix}")
+    return status
+
+
+@pytest.fixture(scope="session")
+def slim_image(docker_engine: EngineStatus) -> str:
+    """The id of the slim image, made where it is missing."""
+    from backspace_tui.sandbox.images import ensure_image
+
+    return ensure_image("slim")
+
+
+@pytest.fixture(scope="session")
+def default_image(docker_engine: EngineStatus) -> str:
+    """The id of the default image, made where it is missing."""
+    from backspace_tui.sandbox.images import ensure_image
+
+    return ensure_image("default")
+
+
+@pytest.fixture(scope="session")
+def bubblewrap() -> str:
+    """A bubblewrap that works here."""
+    problem = probe_bubblewrap()
+    if problem:
+        missing(problem)
+    return "bubblewrap"
