@@ -19,12 +19,11 @@ from backspace_tui.core.protocols import Cancelled, CancelToken
 from backspace_tui.repository.check import NO_GIT, first_line
 from backspace_tui.repository.errors import GitFailed, RepositoryError
 
-try:
-    import git
-    from git.exc import GitCommandNotFound
-except ImportError as problem:
-    # GitPython refuses to be imported where there is no git.
-    raise RepositoryError(NO_GIT) from problem
+# Importing GitPython fails where there is no git; a command that is run says it in a line.
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+import git
+from git.exc import GitCommandNotFound
 
 _CHUNK: Final = 1 << 20
 
@@ -216,5 +215,7 @@ def _command(arguments: Sequence[str]) -> str:
 
 
 def _unset(environment: Mapping[str, str]) -> list[str]:
-    names = [name for name in os.environ if name.startswith("GIT_") and name not in environment]
+    # The variables of GitPython mean nothing to git.
+    foreign = (name for name in os.environ if name.startswith("GIT_") and not name.startswith("GIT_PYTHON_"))
+    names = [name for name in foreign if name not in environment]
     return ["env", *(word for name in names for word in ("-u", name))] if names else []

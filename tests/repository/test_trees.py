@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -195,3 +196,18 @@ def test_git_that_dies_is_reported_in_one_line(bare: BareRepository, monkeypatch
 def test_a_blob_is_stored_as_it_is(bare: BareRepository) -> None:
     data = b"\r\n\xff$Id$"
     assert subprocess.check_output(["git", "cat-file", "blob", bare.write_blob(data)], cwd=bare.path) == data
+
+
+def test_without_git_importing_works_and_using_says_so(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from backspace_tui.repository.bare import BareRepository\n"
+        "from backspace_tui.repository.errors import RepositoryError\n"
+        "try: BareRepository.create(Path(sys.argv[1]) / 'repo.git')\n"
+        "except RepositoryError as problem: print(problem)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env={"PATH": "/nonexistent"}, capture_output=True, text=True
+    )
+    assert "install" in done.stdout, done.stderr
+    assert list(tmp_path.glob("*.git*")) == []
