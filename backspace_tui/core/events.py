@@ -35,7 +35,8 @@ class SessionStarted(Event, frozen=True, tag="session_started"):
     """The first event: what was asked for. Nothing secret; keys are read again from the environment.
 
     ``repository`` is the path (absolute) or URL, ``models`` the chosen names in order (``offline`` and ``scripted``
-    are not language models) and ``models_reason`` why these, ``sandbox`` the backend, ``settings`` the settings in force.
+    are not language models) and ``models_reason`` why these, ``sandbox`` the backend, ``settings`` the settings in
+    force.
     """
 
     session: str
@@ -190,7 +191,8 @@ class ToolFinished(Event, frozen=True, tag="tool_finished"):
 class FileEdit(Event, frozen=True, tag="file_edit"):
     """One path changed in W. ``by`` names who: a tool call's id, ``rejection``, ``undo`` or ``user``.
 
-    ``added`` and ``removed`` are line counts (0 for binaries).
+    ``added`` and ``removed`` are line counts (0 for binaries), ``old`` and ``new`` the path's blobs before and after
+    (empty: absent).
     """
 
     path: str
@@ -198,6 +200,8 @@ class FileEdit(Event, frozen=True, tag="file_edit"):
     removed: int
     tree: str
     by: str = ""
+    old: str = ""
+    new: str = ""
 
 
 class Decision(Event, frozen=True, tag="decision"):

@@ -49,14 +49,15 @@ def commit_message(work: Work) -> str:
     """Subject, the agent's summary, and what the tests say."""
     parts = [subject(work)]
     if work.summary:
-        parts.append(_wrap(work.summary))
+        # In a commit message a number sign would refer to an issue, and may close it.
+        parts.append(_wrap(re.sub(r"#(?=\d)", "no. ", work.summary)))
     parts.append(_verified(work))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def title(work: Work) -> str:
-    """The request's title: plain text that mentions nobody."""
-    return harmless(subject(work))
+    """The request's title: plain text, in which a forge makes no mention or reference of anything."""
+    return subject(work)
 
 
 def body(work: Work) -> str:
@@ -114,12 +115,14 @@ def code(text: str) -> str:
     return f"{fence}{pad}{line}{pad}{fence}"
 
 
+_CODE_SPAN: Final = re.compile(r"((?<![`\\])`[^`\n]+`(?!`))")
 _ACTIVE: Final = re.compile(r"[@#<>\[\]!`*_~|\\]|://|(?i:www\.)|\bGH-(?=\d)")
 
 
 def harmless(text: str) -> str:
-    """Text that Markdown shows as it is: no mention, issue reference, link, image, HTML or emphasis comes of it."""
-    return _ACTIVE.sub(_disarm, text)
+    """Text that Markdown shows as it is, but for code spans: it mentions, links, closes, embeds and hides nothing."""
+    parts = _CODE_SPAN.split(text)
+    return "".join(part if at % 2 else _ACTIVE.sub(_disarm, part) for at, part in enumerate(parts))
 
 
 def _disarm(match: re.Match[str]) -> str:

@@ -37,7 +37,9 @@ NEXT: Final[dict[tuple[Stage, Outcome], Stage]] = {
     ("critique", "stopped"): "review",
     ("review", "ok"): "verify",
     ("verify", "ok"): "commit",
-    # The accepted tree fails what the base passed, or the user only asked for the verdict.
+    # The user only asked for the verdict.
+    ("verify", "again"): "review",
+    # The accepted tree fails what the base passed.
     ("verify", "refused"): "review",
     ("commit", "ok"): "push",
     ("push", "ok"): "pull_request",

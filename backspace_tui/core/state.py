@@ -19,22 +19,23 @@ from backspace_tui.core.stages import Outcome, Stage
 Status = Literal["new", "running", "paused", "waiting", "done", "failed", "stopped"]
 
 
-class EditedPath(msgspec.Struct, frozen=True):
-    """The newest edit of a path: the ``seq`` of its event and its line counts."""
+class Edit(msgspec.Struct, frozen=True):
+    """One edit of a path: the ``seq`` of its event, and the path's blobs before and after (empty: absent)."""
 
     seq: int
-    added: int
-    removed: int
-    by: str
+    old: str
+    new: str
 
 
 class SessionState(msgspec.Struct, frozen=True):
     """A session, folded.
 
     ``status``: ``waiting`` means for a person (review, question); ``done``, ``failed`` and ``stopped`` have no work
-    left that starts by itself. ``paused`` is the reason of a pause that nobody has ended. ``group`` is the number of the last decision group; ``standing`` the groups that an
-    undo can take back, oldest first. ``restorations`` are undone rejections whose lines are to be put back into the
-    agent's files at its next turn boundary. ``publishing`` is how far the user asked to go after the review. Costs are in US dollars, ``unpriced`` counts replies whose price is unknown.
+    left that starts by itself. ``paused`` is the reason of a pause that nobody has ended. ``edits`` are those of each
+    path, oldest first. ``group`` is the number of the last decision group; ``standing`` the groups that an undo can
+    take back, oldest first. ``restorations`` are undone rejections whose lines are to be put back into the agent's
+    files at its next turn boundary. ``publishing`` is how far the user asked to go after the review. Costs are in US
+    dollars, ``unpriced`` counts replies whose price is unknown.
     """
 
     started: ev.SessionStarted | None = None
@@ -56,7 +57,7 @@ class SessionState(msgspec.Struct, frozen=True):
     accepted_tree: str = ""
     work_tree: str = ""
     snapshot: str = ""
-    edits: dict[str, EditedPath] = {}
+    edits: dict[str, tuple[Edit, ...]] = {}
     group: int = 0
     standing: tuple[tuple[ev.Decision, ...], ...] = ()
     rejected: dict[str, ev.Rejected] = {}
@@ -153,8 +154,8 @@ def _apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
         case ev.ToolFinished():
             return _moved(state, event.tree, event.snapshot)
         case ev.FileEdit():
-            edited = EditedPath(event.seq, event.added, event.removed, event.by)
-            return replace(state, edits={**state.edits, event.path: edited})
+            edits = (*state.edits.get(event.path, ()), Edit(event.seq, event.old, event.new))
+            return replace(state, edits={**state.edits, event.path: edits})
         case ev.Decision():
             return _decided(state, event)
         case ev.Verification():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from backspace_tui.core import events as ev
 from backspace_tui.core.hunks import added_removed
 from backspace_tui.core.request_text import ChangedFile, Work
@@ -16,14 +18,18 @@ def work(job: Job) -> Work:
     follow_ups = [event.text for event in events if isinstance(event, ev.Message) and event.kind == "prompt"]
     replies = [event.text for event in events if isinstance(event, ev.Message) and event.kind == "reply"]
     shown = review(job.objects, state)
+    reasons = _reasons(events)
     accepted = sum(item.state == "accepted" for file in shown.files for item in file.hunks)
     verdict = state.verdict
-    reasons = _reasons(events)
+    whys = {
+        file.path: _joined(reasons.get(item.why, "") for item in file.hunks if item.state == "accepted")
+        for file in shown.files
+    }
     return Work(
         prompts=(job.started.prompt, *follow_ups),
         summary=replies[-1] if replies else "",
         files=tuple(
-            _file(job, change, reasons.get(change.path, ""))
+            _file(job, change, whys.get(change.path, ""))
             for change in job.objects.changes(state.base_tree, state.accepted_tree)
         ),
         verdict=verdict.verdict if verdict else "not verified",
@@ -41,18 +47,22 @@ def _file(job: Job, change: FileChange, why: str) -> ChangedFile:
     return ChangedFile(change.path, what, added, removed, why)
 
 
-def _reasons(events: list[ev.AnyEvent]) -> dict[str, str]:
-    """For each path, what the agent said in the turn that edited it last, as far as it said anything."""
+def _joined(reasons: Iterable[str]) -> str:
+    return " ".join(dict.fromkeys(reason for reason in reasons if reason))
+
+
+def _reasons(events: list[ev.AnyEvent]) -> dict[int, str]:
+    """By an edit's ``seq``, what the agent said in the turn that made it, as far as it said anything."""
     said = ""
     by_call: dict[str, str] = {}
-    reasons: dict[str, str] = {}
+    reasons: dict[int, str] = {}
     for event in events:
         match event:
             case ev.ModelReplied(stage="implement"):
                 said = event.text.strip() or said
                 by_call = {call.id: said for call in event.tool_calls}
             case ev.FileEdit() if event.by in by_call:
-                reasons[event.path] = by_call[event.by].split("\n\n")[0]
+                reasons[event.seq] = by_call[event.by].split("\n\n")[0]
             case _:
                 pass
     return reasons

@@ -126,14 +126,11 @@ class Workspace:
     def record_edits(self, new_tree: str, by: str) -> None:
         """Log one :class:`FileEdit` for each path that differs between the last W and ``new_tree``."""
         for change in self._objects.changes(self._recorder.state.work_tree, new_tree):
-            added, removed = self._counts(change.old, change.new)
+            # A change of the mode alone has no lines, a new file none of its old side.
+            diff = b"" if _oid(change.old) == _oid(change.new) else self._objects.sides(change)[2]
+            added, removed = added_removed(diff)
             self._recorder.emit(ev.FileEdit(path=change.path, added=added, removed=removed, tree=new_tree, by=by))
 
-    def _counts(self, old: Entry | None, new: Entry | None) -> tuple[int, int]:
-        old_oid, new_oid = (entry.oid if entry else None for entry in (old, new))
-        if old_oid == new_oid:
-            return 0, 0
-        for oid in (old_oid, new_oid):
-            if oid is not None and b"\0" in self._objects.blob(oid)[:8000]:
-                return 0, 0
-        return added_removed(self._objects.diff(old_oid, new_oid))
+
+def _oid(entry: Entry | None) -> str | None:
+    return entry.oid if entry is not None else None

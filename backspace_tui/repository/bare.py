@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -30,11 +31,12 @@ _ANY: Final = "any"
 
 
 class BareRepository:
-    """Makes trees and commits. For one thread; objects are on disk before their id is returned."""
+    """Makes trees and commits, one at a time; objects are on disk before their id is returned."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._git = Runner.of_our_own(path)
+        self._mutex = threading.RLock()
         # Blobs that are known to be here need not be sent again with every snapshot.
         self._known: set[str] = set()
 
@@ -109,7 +111,8 @@ class BareRepository:
         Raises:
             RepositoryError: a path or mode that no tree may hold.
         """
-        return make_tree(self._git, EMPTY_TREE, files, self._known)
+        with self._mutex:
+            return make_tree(self._git, EMPTY_TREE, files, self._known)
 
     def amend_tree(self, tree: str, changes: Mapping[str, File | Entry | None]) -> str:
         """``tree`` with ``changes``; ``None`` takes a path out. An empty ``tree`` is the empty tree.
@@ -119,7 +122,8 @@ class BareRepository:
         """
         if not changes:
             return tree or EMPTY_TREE
-        return make_tree(self._git, tree or EMPTY_TREE, changes, self._known)
+        with self._mutex:
+            return make_tree(self._git, tree or EMPTY_TREE, changes, self._known)
 
     def work_tree(self, snapshot_tree: str, base_tree: str) -> tuple[str, int]:
         """W, and how many paths it leaves out: ``snapshot_tree`` without untracked caches and ignored paths.
@@ -135,7 +139,8 @@ class BareRepository:
             elif old is None and new is not None:
                 added.append(path)
         left_out = {path for path in added if is_cache(path) or _inside(path, restored)}
-        left_out |= ignored_by(self._git, self.path, base_tree, [path for path in added if path not in left_out])
+        with self._mutex:
+            left_out |= ignored_by(self._git, self.path, base_tree, [path for path in added if path not in left_out])
         changes: dict[str, File | Entry | None] = dict.fromkeys(left_out)
         return self.amend_tree(snapshot_tree, changes | restored), len(left_out)
 

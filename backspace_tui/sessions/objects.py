@@ -139,6 +139,7 @@ class Objects:
         self._hunks: _Cache[FileChange, tuple[Hunk, ...]] = _Cache(_DIFF_BUDGET)
         self._entries: _Cache[str, dict[str, Entry]] = _Cache(8)
         self._changes: _Cache[tuple[str, str], tuple[FileChange, ...]] = _Cache(64)
+        self._touched: _Cache[tuple[str, str], frozenset[tuple[str, bytes]]] = _Cache(_DIFF_BUDGET)
 
     def blob(self, oid: str) -> bytes:
         """The content of a blob."""
@@ -217,6 +218,20 @@ class Objects:
         with self._mutex:
             old, new = self._data(change.old), self._data(change.new)
             return old, new, self._content_diff(change, old, new)
+
+    def touched_lines(self, old: str | None, new: str | None) -> frozenset[tuple[str, bytes]]:
+        """The lines that lead from one blob to another, each with its sign, without blank ones and their place."""
+        key = (old or EMPTY_BLOB, new or EMPTY_BLOB)
+        with self._mutex:
+            found = self._touched.get(key)
+            if found is None:
+                _, _, hunks = self.diff(old, new, 0).partition(b"\n@@")
+                lines = (b"@@" + hunks).split(b"\n")
+                found = frozenset(
+                    (chr(line[0]), line[1:]) for line in lines if line[:1] in (b"+", b"-") and line[1:].strip()
+                )
+                self._touched.put(key, found, sum(len(line) for _, line in found) + 128)
+            return found
 
     def hunks(self, change: FileChange) -> tuple[Hunk, ...]:
         """The hunks of one path's change."""

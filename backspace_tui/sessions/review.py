@@ -15,9 +15,12 @@ import msgspec
 
 from backspace_tui.core import events as ev
 from backspace_tui.core.hunks import Hunk
-from backspace_tui.core.state import SessionState
+from backspace_tui.core.state import Edit, SessionState
 from backspace_tui.core.trees import Entry, FileChange
 from backspace_tui.sessions.objects import Objects
+
+_LOOKED_BACK: Final = 100
+"""How many edits of one path are searched for the one that made a hunk."""
 
 HunkState = Literal["pending", "reviewed", "changed", "accepted", "rejected"]
 FileState = Literal["pending", "partial", "accepted", "rejected"]
@@ -42,7 +45,7 @@ _PROTECTED_PATHS: Final = (
 class ReviewHunk(msgspec.Struct, frozen=True):
     """A hunk with what the human did about it.
 
-    ``why`` is the ``seq`` of the newest ``file_edit`` of its path (0: none), ``comment`` the human's. ``changed``
+    ``why`` is the ``seq`` of the ``file_edit`` that made it (0: none is known), ``comment`` the human's. ``changed``
     is an open hunk that takes the place of one that was already looked at: accepted, rejected or marked as reviewed.
     ``gone`` marks a rejected hunk that is no longer in the agent's files: nothing but undo applies to it, and its
     starts are 0.
@@ -142,24 +145,37 @@ def _hunks(
     looked_at: Iterable[tuple[str, tuple[str, ...]]],
     path: str,
 ) -> tuple[ReviewHunk, ...]:
-    edit = state.edits.get(path)
-    why = edit.seq if edit else 0
+    edits = state.edits.get(path, ())
     accepted_hunks = objects.hunks(taken) if taken is not None else ()
     pending_hunks = objects.hunks(pending) if pending is not None else ()
     present = {hunk.id for hunk in (*pending_hunks, *accepted_hunks)}
     vanished = [set(lines) for hunk, lines in looked_at if hunk not in present]
     made = frozenset[int]().union(*(hunk.additions for hunk in accepted_hunks))
-    result = [ReviewHunk(hunk, "accepted", why, state.comments.get(hunk.id, "")) for hunk in accepted_hunks]
+    result = [
+        ReviewHunk(hunk, "accepted", _why(objects, edits, hunk), state.comments.get(hunk.id, ""))
+        for hunk in accepted_hunks
+    ]
     for hunk in pending_hunks:
         found = _pending_state(hunk, state, vanished, made)
-        result.append(ReviewHunk(hunk, found, why, state.comments.get(hunk.id, "")))
+        result.append(ReviewHunk(hunk, found, _why(objects, edits, hunk), state.comments.get(hunk.id, "")))
     result.sort(key=lambda item: (item.hunk.new_start, item.hunk.old_start))
     result.extend(
-        ReviewHunk(_rejected_hunk(item), "rejected", why, item.comment, gone=True)
+        ReviewHunk(_rejected_hunk(item), "rejected", edits[-1].seq if edits else 0, item.comment, gone=True)
         for item in rejected
         if item.hunk not in present
     )
     return tuple(result)
+
+
+def _why(objects: Objects, edits: tuple[Edit, ...], hunk: Hunk) -> int:
+    """The ``seq`` of the newest edit that made a line of the hunk; the newest of all where no line tells."""
+    if not edits:
+        return 0
+    lines = {(sign, text) for sign, text in hunk.lines if sign != " "}
+    for edit in reversed(edits[-_LOOKED_BACK:]) if hunk.kind == "text" and len(edits) > 1 else ():
+        if lines & objects.touched_lines(edit.old or None, edit.new or None):
+            return edit.seq
+    return edits[-1].seq
 
 
 def _pending_state(hunk: Hunk, state: SessionState, vanished: list[set[str]], made: frozenset[int]) -> HunkState:

@@ -51,12 +51,15 @@ class Session:
         return seq
 
     def edit(self, path: str, content: Content | None) -> int:
+        known = path in self.files
         if content is None:
             del self.files[path]
         else:
             self.files[path] = content
+        old = self.repo.git("rev-parse", f"{self.state.work_tree}:{path}") if known else ""
         tree = self.repo.tree(self.files)
-        seq = self.log(ev.FileEdit(path=path, added=1, removed=1, tree=tree, by="call"))
+        new = self.repo.git("rev-parse", f"{tree}:{path}") if path in self.files else ""
+        seq = self.log(ev.FileEdit(path=path, added=1, removed=1, tree=tree, by="call", old=old, new=new))
         self.log(ev.ToolFinished(call_id="call", tool="edit_file", ok=True, text="", tree=tree))
         return seq
 
@@ -137,6 +140,14 @@ def test_a_rejected_hunk_stays_listed_when_it_is_taken_out(repo: Repository, obj
     session.edit("a", "caf\u00e9\n")
     (item,) = one(review(objects, session.state), "a").hunks
     assert (item.state, item.gone) == ("changed", False), "the agent did it again"
+
+
+def test_each_hunk_knows_the_edit_that_made_it(repo: Repository, objects: Objects) -> None:
+    lines = {f"line{number}": f"line {number}\n" for number in range(30)}
+    session = Session(repo, {"a.txt": "".join(lines.values())})
+    first = session.edit("a.txt", "".join((lines | {"line2": "first\n"}).values()))
+    second = session.edit("a.txt", "".join((lines | {"line2": "first\n", "line20": "second\n"}).values()))
+    assert [item.why for item in one(review(objects, session.state), "a.txt").hunks] == [first, second]
 
 
 def test_what_takes_the_place_of_a_reviewed_hunk_is_changed(repo: Repository, objects: Objects) -> None:

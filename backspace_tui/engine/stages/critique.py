@@ -7,8 +7,9 @@ from pathlib import PurePosixPath
 from backspace_tui.core import events as ev
 from backspace_tui.core.stages import MAX_REVISIONS
 from backspace_tui.core.terminal_text import clean, clip
-from backspace_tui.core.trees import SYMLINK
+from backspace_tui.core.trees import EXECUTABLE, REGULAR
 from backspace_tui.engine.job import Job, StageResult
+from backspace_tui.engine.tools.base import shown
 from backspace_tui.engine.turns import ask_again, ask_text
 
 DIFF_LIMIT = 60_000
@@ -47,7 +48,7 @@ def _request(job: Job) -> str:
     for change in job.objects.changes(state.base_tree, state.work_tree):
         if change.old is None:
             new_files.append(change.path)
-        diff.append(f"--- {change.path}\n" + clean(job.objects.sides(change)[2]))
+        diff.append(f"--- {shown(change.path)}\n" + clean(job.objects.sides(change)[2]))
     prompts = [event.text for event in job.recorder.events if isinstance(event, ev.Message) and event.kind == "prompt"]
     parts = [
         "# Request\n" + "\n\n".join([job.started.prompt, *prompts]),
@@ -64,11 +65,12 @@ def _mentions(job: Job, new_files: list[str]) -> str:
     texts = {
         path: job.objects.blob(entry.oid)
         for path, entry in job.objects.entries(job.state.work_tree).items()
-        if entry.mode != SYMLINK and job.objects.size(entry.oid) < 200_000
+        if entry.mode in (REGULAR, EXECUTABLE) and job.objects.size(entry.oid) < 200_000
     }
     lines = []
     for path in new_files[:50]:
         stem = PurePosixPath(path).stem.encode("utf-8", "surrogateescape")
         users = [other for other, data in texts.items() if other != path and stem in data]
-        lines.append(f"{path}: {', '.join(users[:5]) or 'no other file mentions it'}")
+        named = ", ".join(shown(other) for other in users[:5])
+        lines.append(f"{shown(path)}: {named or 'no other file mentions it'}")
     return clean("\n".join(lines))

@@ -29,6 +29,7 @@ def run(job: Job) -> StageResult:
     data = {
         "branch": branch,
         "source_path": str(source.path) if source.path is not None else "",
+        "base_branch": base.upstream or base.branch,
         "remote_url": base.remote_url or "",
         "author_name": base.author_name,
         "author_email": base.author_email,

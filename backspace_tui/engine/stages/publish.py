@@ -67,7 +67,7 @@ def pull_request(job: Job) -> StageResult:
         title=request_text.title(told),
         body=request_text.body(told),
         branch=state.branch,
-        base=state.base_branch,
+        base=job.stage_data("prepare")["base_branch"],
         draft=settings.draft if settings else True,
         labels=settings.labels if settings else (),
         reviewers=settings.reviewers if settings else (),
@@ -89,7 +89,7 @@ def pull_request(job: Job) -> StageResult:
             created=opened.created,
         )
     )
-    return StageResult("ok", opened.url)
+    return StageResult("ok", "; ".join((opened.url, *opened.notes)))
 
 
 def _forge(job: Job) -> Forge:

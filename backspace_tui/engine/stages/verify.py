@@ -20,7 +20,7 @@ def run(job: Job) -> StageResult:
     found = job.state.verdicts.get(tree) or _verify(job, tree)
     wanted = job.state.publishing
     if wanted == "verdict":
-        return StageResult("refused", found.verdict)
+        return StageResult("again", found.verdict)
     if found.verdict == "newly fails":
         return StageResult("refused", "the accepted changes make tests fail that passed before", {"exit_code": 3})
     if job.started.accept == "verified" and found.verdict != "passes" and not job.started.interactive:
