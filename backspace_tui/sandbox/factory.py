@@ -25,6 +25,7 @@ class Factory:
         self.spec = spec
         self._progress = progress
         self._image = ""
+        self._pruned = False
         self._lock = threading.Lock()
 
     def open(self, files: Mapping[str, File], *, session: str, purpose: str) -> SupervisedSandbox:
@@ -55,6 +56,7 @@ class Factory:
         if spec.backend == "docker":
             from backspace_tui.sandbox.docker import open_container
 
+            self._prune_once()
             return open_container(self.image_id(), limits, session=session, purpose=purpose)
         if spec.image and spec.backend in BACKENDS and spec.image not in ("slim", "default"):
             raise SandboxError(f"[sandbox] image needs the docker backend, not {spec.backend}")
@@ -67,6 +69,16 @@ class Factory:
 
             return open_process(limits)
         raise SandboxError(f"[sandbox] backend = {spec.backend!r} is unknown; it is docker or bubblewrap")
+
+    def _prune_once(self) -> None:
+        """Containers end with their owners; what a crash of the engine itself left is removed here."""
+        from backspace_tui.sandbox.docker import prune
+
+        with self._lock:
+            if self._pruned:
+                return
+            self._pruned = True
+        prune()
 
     def image_id(self) -> str:
         """The id of the image that the sandboxes run, made first where it is one of ours and missing."""

@@ -172,6 +172,11 @@ def test_prune_takes_only_what_is_orphaned(slim_image: str, opener: Opener) -> N
     assert stale["Id"] in containers("stale")
     assert docker.prune() >= 1
     assert containers("stale") == []
+    client = engine.connect()
+    client.api.create_container(slim_image, ["true"], labels={docker.LABEL: label, "io.backspace-tui.session": "stale"})
+    client.close()
+    opener("docker").close()  # opening the first sandbox of a session prunes as well
+    assert containers("stale") == []
     assert len(containers("test")) == 1
 
 
