@@ -85,7 +85,7 @@ def _spawned(program: str, sample: Sample, *arguments: str) -> Iterator[pexpect.
         sys.executable,
         ["-c", program, str(sample.directory), *arguments],
         dimensions=(40, 140),
-        env=env,  # type: ignore[arg-type]
+        env=env,
         encoding="utf-8",
         timeout=20,
     )

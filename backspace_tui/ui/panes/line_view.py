@@ -48,6 +48,7 @@ class LineView(ScrollView, can_focus=True):
         self.query_text = ""
         self._strips: LRUCache[Hashable, Strip] = LRUCache(_CACHED_LINES)
         self._at_end = True
+        self._base: Style | None = None
         self.headline("")
 
     # What a subclass provides
@@ -167,6 +168,7 @@ class LineView(ScrollView, can_focus=True):
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._strips.clear()
+        self._base = None
 
     def on_resize(self, event: events.Resize) -> None:
         self.relayout(self.scrollable_content_region.width)
@@ -191,7 +193,9 @@ class LineView(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         index = y + self.scroll_offset.y
         width = self.scrollable_content_region.width
-        base = self.rich_style
+        base = self._base
+        if base is None:
+            base = self._base = self.rich_style
         if index >= self.line_count():
             return Strip.blank(width, base)
         at_cursor = self.has_cursor and index == self.cursor

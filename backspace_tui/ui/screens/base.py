@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingsMap
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from backspace_tui.ui import status
@@ -80,6 +81,7 @@ class WorkspaceBase(Screen[None]):
         self.content_work = Background("content", self.post_message)
         if self.launch.replay:
             self.prompt.display = False
+        self._lay_out(*self.app.size)
         self.refresh_status()
 
     # Layout
@@ -101,8 +103,8 @@ class WorkspaceBase(Screen[None]):
         self.set_class(width < WIDE, "narrow")
         self.set_class(height < SHORT, "short")
         for name, _ in PANES:
-            self.pane(name).display = width >= WIDE or name == self._pane
-        self.query_one("#side").display = width >= WIDE or self._pane in ("thinking", "sandbox")
+            _show(self.pane(name), width >= WIDE or name == self._pane)
+        _show(self.query_one("#side"), width >= WIDE or self._pane in ("thinking", "sandbox"))
         self.tabs.activate(self._pane)
 
     def pane(self, name: str) -> LineView:
@@ -157,3 +159,8 @@ class WorkspaceBase(Screen[None]):
 
     def on_failed(self, message: Failed) -> None:
         self.say(message.text, "bad")
+
+
+def _show(widget: Widget, shown: bool) -> None:
+    if widget.display != shown:  # setting it lays the whole screen out anew
+        widget.display = shown

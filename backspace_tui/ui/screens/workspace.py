@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,10 @@ class Workspace(Replaying):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
+        """The first frame stands: now the rest."""
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
         for line in self.backspace.notices:
             self.app.notify(line, severity="warning", markup=False)
         if self.launch.notice:
