@@ -9,7 +9,7 @@ import msgspec
 
 SCRIPT: Final = Path(__file__).with_name("script.toml")
 
-PROMPT: Final = "Some totals are wrong and a test fails: find out why, fix it, and check the other amounts too."
+PROMPT: Final = "Some totals are wrong and a test fails: find out why and mend it.\nCheck the other amounts as well."
 TEST_COMMAND: Final = "python3 -m unittest discover -v -s tests"
 FAILING_TEST: Final = "test_quantity_counts"
 """The test that fails on the base, and passes once the quantity counts."""
