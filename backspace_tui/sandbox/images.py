@@ -33,7 +33,13 @@ Kind = Literal["default", "slim"]
 Progress = Callable[[str], None]
 REGISTRY: Final = ("registry-1.docker.io", 443)
 REGISTRY_SECONDS: Final = 3.0
-SUPERVISOR_FILES: Final = ("supervisor.py", "supervisor_files.py", "supervisor_wire.py")
+SUPERVISOR_FILES: Final = (
+    "supervisor.py",
+    "supervisor_files.py",
+    "supervisor_jobs.py",
+    "supervisor_process.py",
+    "supervisor_wire.py",
+)
 INSIDE: Final = "usr/lib/backspace"
 CONFIG: Final = ["ENV LANG=C.UTF-8", "WORKDIR /workspace", "LABEL io.backspace-tui.image=1"]
 
