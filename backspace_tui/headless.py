@@ -10,6 +10,7 @@ from pathlib import Path
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState, apply
+from backspace_tui.core.terminal_text import visible
 from backspace_tui.sessions import client
 from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.log import encode
@@ -55,9 +56,9 @@ def describe(event: ev.AnyEvent) -> str:
         case ev.ToolFinished(exit_code=exit_code) if exit_code:
             return f"           exit code {exit_code}"
         case ev.FileEdit():
-            return f"edit       {event.path}  +{event.added} -{event.removed}"
+            return f"edit       {visible(event.path)}  +{event.added} -{event.removed}"
         case ev.Decision():
-            return f"{event.action:<10} {event.path}  {event.hunk}"
+            return f"{event.action:<10} {visible(event.path)}  {event.hunk}"
         case ev.Verification(verdict="running" | "baseline" as kind):
             return f"verify     {event.command}" + (
                 " (on the base: " + _ended(event) + ")" if kind == "baseline" else ""

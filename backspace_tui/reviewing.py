@@ -11,7 +11,7 @@ from backspace_tui import headless
 from backspace_tui.core import commands as cmd
 from backspace_tui.core.events import PrCreation
 from backspace_tui.core.state import SessionState, fold
-from backspace_tui.core.terminal_text import clean
+from backspace_tui.core.terminal_text import clean, visible
 from backspace_tui.sessions import client, store
 from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.log import read_events
@@ -148,7 +148,7 @@ def _print(directory: Path, *, as_json: bool) -> None:
         return
     for file in shown.files:
         mark = "  runs on someone's machine" if file.protected else ""
-        print(f"{clean(file.path)}  {file.state}{mark}")
+        print(f"{visible(file.path)}  {file.state}{mark}")
         for item in file.hunks:
             print(f"  {item.hunk.id}  {item.state}" + (f"  ({clean(item.comment)})" if item.comment else ""))
             for sign, text in item.hunk.lines:

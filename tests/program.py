@@ -53,6 +53,62 @@ def make_repository(folder: Path, files: Mapping[str, str | bytes] | None = None
     return folder
 
 
+def tree(folder: Path, revision: str) -> dict[str, tuple[str, bytes]]:
+    """Every path of a commit with its mode and content (a submodule's is its commit)."""
+    found, blobs = {}, []
+    for record in _raw(folder, "ls-tree", "-r", "-z", revision).split(b"\0")[:-1]:
+        facts, _, raw = record.partition(b"\t")
+        path, (mode, kind, oid) = os.fsdecode(raw), facts.decode().split()
+        found[path] = (mode, oid.encode())
+        if kind == "blob":
+            blobs.append((path, mode, oid))
+    answer = _raw(folder, "cat-file", "--batch", "--buffer", data="".join(f"{oid}\n" for *_, oid in blobs).encode())
+    at = 0
+    for path, mode, _ in blobs:
+        end = answer.index(b"\n", at)
+        size = int(answer[at:end].split()[2])
+        found[path] = (mode, answer[end + 1 : end + 1 + size])
+        at = end + size + 2
+    return found
+
+
+def _raw(folder: Path, *arguments: str, data: bytes | None = None) -> bytes:
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, input=data).stdout
+
+
+def kept(folder: Path) -> dict[str, object]:
+    """All of a user's checkout that a run must leave alone; index and settings as their bytes.
+
+    Taken twice and compared: the first look lets git refresh its index, so that the second finds it as it was.
+    """
+    common = folder / _raw(folder, "rev-parse", "--git-common-dir").decode().strip()
+    own = folder / _raw(folder, "rev-parse", "--git-dir").decode().strip()
+    refs = _raw(folder, "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+    files = {
+        os.fsencode(path): (path.lstat().st_mode, path.lstat().st_mtime_ns, _content(path))
+        for path in folder.rglob("*")
+        if ".git" not in path.relative_to(folder).parts
+    }
+    return {
+        "status": _raw(folder, "--no-optional-locks", "status", "--porcelain=v2", "-z", "--untracked-files=all"),
+        "index": (own / "index").read_bytes(),
+        "HEAD": (own / "HEAD").read_bytes(),
+        "HEAD's log": _content(own / "logs" / "HEAD"),
+        "config": (common / "config").read_bytes(),
+        "refs": [ref for ref in refs if not ref.startswith(b"refs/heads/backspace/")],
+        "stash": _raw(folder, "stash", "list"),
+        "files": files,
+        "hooks": {path.name: path.read_bytes() for path in (common / "hooks").glob("*")},
+        "names": sorted(path.name for path in own.iterdir()),
+    }
+
+
+def _content(path: Path) -> bytes:
+    if path.is_symlink():
+        return os.fsencode(os.readlink(path))
+    return path.read_bytes() if path.is_file() else b""
+
+
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """Poll until ``condition()`` is true and return its value."""
     deadline = time.monotonic() + seconds
@@ -89,7 +145,7 @@ class Program:
             env=self.env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=timeout,
             check=False,
         )

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from backspace_tui.core.trees import SYMLINK, Entry
+from backspace_tui.core.trees import EXECUTABLE, REGULAR, Entry
+from backspace_tui.engine.tools.base import shown
 
 LANGUAGES: Final = {
     ".py": "Python", ".js": "JavaScript", ".mjs": "JavaScript", ".ts": "TypeScript", ".tsx": "TypeScript", ".go": "Go",
@@ -35,13 +36,10 @@ class Analysis(msgspec.Struct, frozen=True):
 
 
 def analyze(entries: Mapping[str, Entry], read: Read, configured_test: str = "") -> Analysis:
-    """Read a tree; ``read`` gives the content of a path that is in ``entries``."""
+    """Read a tree; ``read`` gives the content of a file that is in ``entries``."""
     counts = Counter(LANGUAGES[suffix] for path in entries if (suffix := PurePosixPath(path).suffix) in LANGUAGES)
-    advice = [
-        f"--- {name}\n{read(name).decode(errors='replace')[:ADVICE_LIMIT]}"
-        for name in ADVICE
-        if name in entries and entries[name].mode != SYMLINK
-    ]
+    files = _files(entries)
+    advice = [f"--- {name}\n{read(name).decode(errors='replace')[:ADVICE_LIMIT]}" for name in ADVICE if name in files]
     return Analysis(
         tuple(name for name, _ in counts.most_common(4)),
         configured_test or test_command(entries, read),
@@ -52,12 +50,18 @@ def analyze(entries: Mapping[str, Entry], read: Read, configured_test: str = "")
 
 def test_command(entries: Mapping[str, Entry], read: Read) -> str:
     """The command that runs a project's tests, as its files suggest it; empty when nothing does."""
+    entries = _files(entries)
     finders = (_python, _node, _go, _rust, _make)
     return next((command for find in finders if (command := find(entries, read))), "")
 
 
+def _files(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Without links and submodules, which have no content of their own."""
+    return {path: entry for path, entry in entries.items() if entry.mode in (REGULAR, EXECUTABLE)}
+
+
 def _python(entries: Mapping[str, Entry], read: Read) -> str:
-    tests = [path for path in entries if _is_python_test(path) and entries[path].mode != SYMLINK]
+    tests = [path for path in entries if _is_python_test(path)]
     if not tests:
         return ""
     if "pytest.ini" in entries or any(path.endswith("conftest.py") for path in entries):
@@ -105,7 +109,7 @@ def _rust(entries: Mapping[str, Entry], _read: Read) -> str:
 
 def _make(entries: Mapping[str, Entry], read: Read) -> str:
     for name in ("GNUmakefile", "makefile", "Makefile"):
-        if name in entries and entries[name].mode != SYMLINK:
+        if name in entries:
             return "make test" if re.search(rb"^test\s*:(?!=)", read(name), re.M) else ""
     return ""
 
@@ -113,7 +117,7 @@ def _make(entries: Mapping[str, Entry], read: Read) -> str:
 def _outline(entries: Mapping[str, Entry]) -> str:
     paths = sorted(entries)
     if len(paths) <= OUTLINE_LIMIT:
-        return "\n".join(paths)
+        return "\n".join(shown(path) for path in paths)
     folders = Counter("/".join(path.split("/")[:2][:-1]) or "." for path in paths)
-    lines = [f"{folder}/ ({count} files)" for folder, count in sorted(folders.items())]
+    lines = [f"{shown(folder)}/ ({count} files)" for folder, count in sorted(folders.items())]
     return "\n".join(lines[:OUTLINE_LIMIT]) + f"\n({len(paths)} files in all)"

@@ -96,11 +96,12 @@ def _inline(node: Any, components: Mapping[str, Any]) -> Any:
 
 
 def check_path(path: str) -> str:
-    """A path as tools take it, relative to the workspace.
+    """A path as tools take it, relative to the workspace; also in the form that :func:`shown` gives odd ones.
 
     Raises:
         ToolError: it is absolute elsewhere, leaves the workspace, or names git's own files.
     """
+    path = _unquoted(path)
     cleaned = path.removeprefix("/workspace/").removeprefix("./").rstrip("/")
     parts = cleaned.split("/")
     if not cleaned or cleaned == "/workspace":
@@ -110,6 +111,15 @@ def check_path(path: str) -> str:
     if any(part.lower() == ".git" for part in parts):
         raise ToolError(f"{path!r} belongs to git; the program makes the commits itself")
     return "/".join(part for part in parts if part not in ("", ".")) or "."
+
+
+def _unquoted(path: str) -> str:
+    if len(path) > 2 and path[0] == path[-1] == '"':
+        try:
+            return str(json.loads(path))
+        except ValueError:
+            return path
+    return path
 
 
 def check_file(path: str) -> str:

@@ -25,7 +25,7 @@ SEARCH_LIMIT: Final = 200
 LINE_LIMIT: Final = 500
 READ_LIMIT: Final = 2_000
 
-Path = Annotated[str, Meta(description="relative to the workspace")]
+Path = Annotated[str, Meta(description="relative to the workspace, as list_files shows it")]
 
 
 class ListFilesArguments(msgspec.Struct, frozen=True):
@@ -178,7 +178,11 @@ class WriteFiles(Tool[WriteFilesArguments]):
         paths = [check_file(file.path) for file in arguments.files]
         touched: dict[str, bytes | None] = {}
         for path, file in zip(paths, arguments.files, strict=True):
-            touched[path] = write(path, file.content, context)
+            try:
+                touched[path] = write(path, file.content, context)
+            except ToolError as problem:
+                done = f"; wrote {', '.join(map(shown, touched))} before that" if touched else ""
+                return ToolOutcome(f"{problem}{done}", ok=False, touched=touched)
         return ToolOutcome("wrote " + ", ".join(shown(path) for path in paths), touched=touched)
 
 
@@ -202,7 +206,7 @@ class EditFile(Tool[EditFileArguments]):
         data = read(path, context)
         old, new = context.redactor.restore(arguments.old), context.redactor.restore(arguments.new)
         changed, count = replace(data, old, new, replace_all=arguments.replace_all, path=shown(path))
-        context.box.write_file(path, changed)
+        store(path, changed, context)
         text = f"edited {shown(path)}" + (f", {count} places" if count > 1 else "")
         return ToolOutcome(text, touched={path: changed})
 
@@ -222,7 +226,8 @@ class MoveFile(Tool[MoveFileArguments]):
 
     def run(self, arguments: MoveFileArguments, context: ToolContext) -> ToolOutcome:
         path, to = check_file(arguments.path), check_file(arguments.to)
-        script = 'set -e; test -e "$1" -o -L "$1"; test ! -e "$2"; mkdir -p -- "$(dirname -- "$2")"; mv -- "$1" "$2"'
+        checks = 'set -e; test -e "$1" -o -L "$1"; test ! -e "$2" -a ! -L "$2"'
+        script = f'{checks}; mkdir -p -- "$(dirname -- "$2")"; mv -- "$1" "$2"'
         result = context.box.run(["sh", "-c", script, "sh", f"./{path}", f"./{to}"], cancel=context.cancel)
         if result.exit_code != 0:
             why = clean(result.stderr).strip() or "the first must exist and the second must not"
@@ -266,11 +271,16 @@ def read(path: str, context: ToolContext) -> bytes:
 def write(path: str, content: str, context: ToolContext) -> bytes:
     """Write text, with masked secrets put back. Raises :class:`ToolError` where a folder is in the way."""
     data = context.redactor.restore(content).encode("utf-8", "surrogateescape")
+    store(path, data, context)
+    return data
+
+
+def store(path: str, data: bytes, context: ToolContext) -> None:
+    """Write bytes. Raises :class:`ToolError` where a folder or a link is in the way."""
     try:
         context.box.write_file(path, data)
     except OSError as problem:
         raise ToolError(f"cannot write {shown(path)}: {problem.strerror or problem}") from None
-    return data
 
 
 def numbered(path: str, data: bytes, start: int, end: int | None, context: ToolContext) -> str:
@@ -282,6 +292,8 @@ def numbered(path: str, data: bytes, start: int, end: int | None, context: ToolC
     if ends:
         lines.pop()
     last = min(len(lines), end or len(lines), start + READ_LIMIT - 1)
+    if start > max(last, 1):
+        raise ToolError(f"{shown(path)} has {len(lines)} lines; lines {start} to {end or 'the end'} are not there")
     crlf = " (CRLF)" if lines and all(line.endswith(b"\r") for line in lines[: len(lines) if ends else -1]) else ""
     header = f"{shown(path)} lines {start}-{last} of {len(lines)}{crlf}"
     text = [context.redactor.redact(clean(line.removesuffix(b"\r"))) for line in lines[start - 1 : last]]
