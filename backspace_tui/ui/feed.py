@@ -12,6 +12,7 @@ from backspace_tui.ui.panes.transcript import Entry
 LABEL: Final = 7
 """Width of the label before a line of the Thinking pane."""
 
+_LINE: Final = 140
 _COMMANDS: Final = frozenset({"run_command", "start_service"})
 _VERDICT_STYLES: Final = {"passes": "good", "fails as before": "warn", "newly fails": "bad", "not verified": "warn"}
 
@@ -86,7 +87,7 @@ class Feed:
                 words = " ".join(
                     part for part in (event.outcome if event.outcome != "ok" else "", event.detail) if part
                 )
-                thinking.append(_line("stage", f"{event.stage}: {words}", style))
+                thinking.append(_line("stage", f"{event.stage}: {_first(words)}", style))
             case ev.SessionFinished():
                 style = {"done": "good", "failed": "bad"}.get(event.outcome, "muted")
                 words = ": ".join(part for part in (event.outcome, event.reason) if part)
@@ -221,7 +222,8 @@ def _line(label: str, text: str, style: str) -> Entry:
 
 
 def _first(text: str) -> str:
-    return text.strip().split("\n", 1)[0][:200]
+    line = text.strip().split("\n", 1)[0]
+    return line if len(line) <= _LINE else f"{line[:_LINE]} ..."
 
 
 def _tail(text: str) -> str:

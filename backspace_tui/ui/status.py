@@ -25,8 +25,9 @@ def before_session(title: str, models: tuple[str, ...], notice: str) -> list[Par
 
 
 def of_session(state: SessionState, review: Review | None, *, position: str = "") -> list[Part]:
-    """The line of a session; ``position`` is the step of a replay."""
-    parts = [Part(position, "title")] if position else []
+    """The line of a session; ``position`` is the step of a replay, and behind a ``|`` its bar."""
+    step, _, bar = position.partition("|")
+    parts = [Part(step, "title"), Part(bar, "muted", 6)]
     parts.append(_stage(state))
     parts.append(Part(_short_model(state.model), "muted", 4))
     parts.append(Part(cost(state), "muted", 5))

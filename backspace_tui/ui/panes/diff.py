@@ -46,7 +46,7 @@ class DiffView(LineView):
         self._spans: dict[str, list[list[Span]]] = {}
         self._rows: list[DiffRow] = []
         self._owners: list[int] = []
-        self._empty = ""
+        self._empty = "what the agent changes shows here"
         self._left = 0
         self._generation = 0
 
@@ -191,7 +191,7 @@ class DiffView(LineView):
 
     def _line(self, row: DiffRow, hunk: HunkView | None, bar: Segment) -> Drawn:
         styles, digits = self.styles_of_app, self._digits()
-        rejected = hunk is not None and hunk.state == "rejected"
+        rejected = hunk is not None and hunk.state == "rejected" and row.sign != " "
         names = {"+": ("added",), "-": ("removed",)}.get(row.sign, ())
         ground = styles.of(*names) if names and not rejected else None
         sign_style = styles["faint"] if rejected or not names else styles[f"{names[0]}-sign"]

@@ -153,7 +153,6 @@ class Deciding(Navigation):
     def publish(self, answer: str | None) -> None:
         """Ask for the pull request, if the answer is yes."""
         if answer:
-            self.asked_verdict = True
             self.say("verifying, then committing ...", "accent")
             self.send(cmd.Publish(pull_request=True))
 

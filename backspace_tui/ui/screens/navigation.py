@@ -194,7 +194,7 @@ class Navigation(WorkspaceBase):
         elif hunk:
             self.diff.select_id(hunk)
         if not self.wide or not isinstance(self.focused, FilesView):
-            self.activate("diff", focus=self.focused is None or self.focused.id != "prompt-input")
+            self.activate("diff")
 
     def action_fold(self) -> None:
         if self._pane == "files":

@@ -63,7 +63,7 @@ class Replaying(Deciding):
         state = self.timeline.state_at(index)
         self.desk.rewind(state)
         done = round(_BAR * (step + 1) / len(self._steps))
-        self.position = f"step {step + 1} of {len(self._steps)} {'━' * done}{'╌' * (_BAR - done)}"
+        self.position = f"step {step + 1} of {len(self._steps)}|{'━' * done}{'╌' * (_BAR - done)}"
         self.state_changed(state)
 
     def state_changed(self, state: SessionState) -> None:

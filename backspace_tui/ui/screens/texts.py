@@ -72,7 +72,7 @@ def request_entries(request: ev.PrCreation) -> list[Entry]:
     entries = [Entry(clean(request.title), "strong"), Entry("")]
     entries += [Entry(line, "text") for line in clean(request.body).strip().split("\n")]
     entries.append(Entry(""))
-    if request.url:
+    if request.url and request.forge != "local":
         entries.append(Entry(clean(request.url), "accent"))
     else:
         entries.append(Entry(f"branch {clean(request.branch)}, commit {request.commit[:10]}", "accent"))

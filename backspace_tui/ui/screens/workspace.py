@@ -69,6 +69,9 @@ class Workspace(Replaying):
         self.follower = Follower(self.directory, self.post_message)
         self.refresh_status()
         self._hint()
+        if self.focused is self.prompt.input and not self.prompt.input.value:
+            # Keys mean the panes from now on; where only one fits, the one where something happens first.
+            self.activate("diff" if self.wide else "thinking")
 
     def on_unmount(self) -> None:
         if self.follower is not None:
@@ -154,6 +157,8 @@ class Workspace(Replaying):
                 self.say(event.message, "bad")
             case ev.Question():
                 self.prompt.input.focus()
+            case ev.StageStarted(stage="review") if self._pane != "diff" and not self.wide:
+                self.say("ready for your review   2: diff", "good")
             case _:
                 pass
 
