@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState, apply
 from backspace_tui.core.terminal_text import visible
 from backspace_tui.sessions import client
-from backspace_tui.sessions.errors import SessionError
+from backspace_tui.sessions.errors import LAST_WORDS, SessionError, storage_error
 from backspace_tui.sessions.log import encode
 from backspace_tui.sessions.store import is_running
 
@@ -110,8 +112,7 @@ def follow(directory: Path, printer: Printer, after: int = 0) -> SessionState:
         SessionError: the log cannot be read.
     """
     state = SessionState()
-    interrupted = _Interrupts(directory)
-    with interrupted:
+    with Interrupts(directory):
         for event in client.follow(directory):
             state = apply(state, event)
             if event.seq > after:
@@ -119,15 +120,26 @@ def follow(directory: Path, printer: Printer, after: int = 0) -> SessionState:
     return state
 
 
-class _Interrupts:
-    """Turns the first Ctrl-C or SIGTERM into the session's Quit."""
+class Interrupts:
+    """Turns the first Ctrl-C or SIGTERM into the session's Quit.
 
-    def __init__(self, directory: Path) -> None:
+    One that comes before :meth:`attend` named the session waits until then: a process that has just been started
+    must not be left alone.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
         self._count = 0
 
-    def __enter__(self) -> None:
+    def attend(self, directory: Path) -> None:
+        """The session in ``directory`` runs now."""
+        self._directory = directory
+        if self._count:
+            self._quit(directory)
+
+    def __enter__(self) -> Interrupts:
         self._previous = {number: signal.signal(number, self._on) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
@@ -137,11 +149,15 @@ class _Interrupts:
         self._count += 1
         if self._count > 1:
             raise KeyboardInterrupt
+        if self._directory is not None:
+            self._quit(self._directory)
+
+    def _quit(self, directory: Path) -> None:
         try:
-            with client.Client.connect(self._directory) as connection:
+            with client.Client.connect(directory) as connection:
                 connection.send(cmd.Quit())
         except SessionError:
-            if not is_running(self._directory):
+            if not is_running(directory):
                 raise KeyboardInterrupt from None
 
 
@@ -150,13 +166,25 @@ def outcome(directory: Path, state: SessionState) -> int:
     if state.status not in ("done", "failed", "stopped", "waiting") or (
         state.status == "waiting" and state.error == ""
     ):
-        print(f"backspace-tui: {KILLED.format(name=directory.name)}", file=sys.stderr)
+        print(f"backspace-tui: {_last_words(directory) or KILLED.format(name=directory.name)}", file=sys.stderr)
         return 1
     if state.status == "failed":
         print(f"backspace-tui: {state.error}", file=sys.stderr)
     if state.status == "waiting":
         print(f"backspace-tui: {state.error}; {_waiting_hint(directory, state)}", file=sys.stderr)
     return state.exit_code
+
+
+def _last_words(directory: Path) -> str:
+    """Why the process ended without a word in the session's log, as far as it can be known."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(65536))
+            os.fsync(file.fileno())
+        lines = (directory / "engine.log").read_bytes()[-4096:].decode(errors="replace").splitlines()
+    except OSError as problem:
+        return str(storage_error(problem, directory))
+    return lines[-1].removeprefix(LAST_WORDS) if lines and lines[-1].startswith(LAST_WORDS) else ""
 
 
 def _waiting_hint(directory: Path, state: SessionState) -> str:

@@ -89,8 +89,10 @@ def run(options: argparse.Namespace) -> int:
     if not options.prompt.strip():
         raise SessionError("the prompt is empty; say what you want with -p", 2)
     check_prompt(started)
-    directory = start(started)
-    state = headless.follow(directory, headless.print_json if options.json else headless.print_text)
+    with headless.Interrupts() as interrupts:
+        directory = start(started)
+        interrupts.attend(directory)
+        state = headless.follow(directory, headless.print_json if options.json else headless.print_text)
     return headless.outcome(directory, state)
 
 
@@ -179,9 +181,11 @@ def resume(options: argparse.Namespace) -> int:
     events = read_events(directory)
     if not store.is_running(directory):
         commands = (*commands, *_unpause(directory))
-    client.ensure_running(directory, exit_when_waiting=True, commands=commands)
     printer = headless.print_json if options.json else headless.print_text
-    state = headless.follow(directory, printer, after=events[-1].seq if events else 0)
+    with headless.Interrupts() as interrupts:
+        client.ensure_running(directory, exit_when_waiting=True, commands=commands)
+        interrupts.attend(directory)
+        state = headless.follow(directory, printer, after=events[-1].seq if events else 0)
     return headless.outcome(directory, state)
 
 

@@ -128,10 +128,14 @@ class AgentThinking(Event, frozen=True, tag="agent_thinking"):
 
 
 class ModelCalled(Event, frozen=True, tag="model_called"):
-    """A request went out; ``attempt_of_model`` counts from 1."""
+    """A request went out; ``attempt_of_model`` counts from 1.
+
+    ``heard`` is the ``seq`` of the last event that the request tells of, 0 outside the agent's conversation.
+    """
 
     model: str
     attempt_of_model: int = 1
+    heard: int = 0
 
 
 class ModelFailed(Event, frozen=True, tag="model_failed"):

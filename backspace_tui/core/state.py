@@ -34,8 +34,9 @@ class SessionState(msgspec.Struct, frozen=True):
     left that starts by itself. ``paused`` is the reason of a pause that nobody has ended. ``edits`` are those of each
     path, oldest first. ``group`` is the number of the last decision group; ``standing`` the groups that an undo can
     take back, oldest first. ``restorations`` are undone rejections whose lines are to be put back into the agent's
-    files at its next turn boundary. ``publishing`` is how far the user asked to go after the review. Costs are in US
-    dollars, ``unpriced`` counts replies whose price is unknown.
+    files at its next turn boundary. ``unheard`` is the newest message of the human that no turn has taken up and no
+    stop has put off. ``publishing`` is how far the user asked to go after the review. Costs are in US dollars,
+    ``unpriced`` counts replies whose price is unknown.
     """
 
     started: ev.SessionStarted | None = None
@@ -68,6 +69,7 @@ class SessionState(msgspec.Struct, frozen=True):
     baseline: ev.Verification | None = None
     verifying: str = ""
     question: ev.Question | None = None
+    unheard: ev.Message | None = None
     commits: tuple[str, ...] = ()
     committed_tree: str = ""
     request: ev.PrCreation | None = None
@@ -127,7 +129,9 @@ def _apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
         case ev.StageFinished():
             return _stage_finished(state, event)
         case ev.Message(kind="prompt"):
-            return replace(state, prompt=event.text, revisions=0)
+            return replace(state, prompt=event.text, revisions=0, unheard=event)
+        case ev.Message(kind="steer", role="user"):
+            return replace(state, unheard=event)
         case ev.Message(kind="plan"):
             return replace(state, plan=event.text)
         case ev.Question():
@@ -141,7 +145,8 @@ def _apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
         case ev.Error():
             return replace(state, error=event.message, exit_code=event.exit_code)
         case ev.ModelCalled():
-            return replace(state, model=event.model)
+            heard = state.unheard is None or state.unheard.seq <= event.heard
+            return replace(state, model=event.model, unheard=None if heard else state.unheard)
         case ev.ModelReplied():
             return replace(
                 state,
@@ -173,9 +178,17 @@ def _moved(state: SessionState, tree: str, snapshot: str) -> SessionState:
 
 
 def _stage_started(state: SessionState, event: ev.StageStarted) -> SessionState:
-    status: Status = "waiting" if event.stage == "review" else "done" if event.stage == "done" else "running"
+    waits = event.stage == "review" or state.question is not None
+    status: Status = "waiting" if waits else "done" if event.stage == "done" else "running"
     return replace(
-        state, stage=event.stage, attempt=event.attempt, stage_open=True, outcome=None, status=status, error=""
+        state,
+        stage=event.stage,
+        attempt=event.attempt,
+        stage_open=True,
+        outcome=None,
+        status="paused" if state.paused and status == "running" else status,
+        error="",
+        exit_code=0,
     )
 
 
@@ -190,6 +203,12 @@ def _stage_finished(state: SessionState, event: ev.StageFinished) -> SessionStat
     )
     if event.stage == "review":
         state = replace(state, publishing=event.data.get("publish", ""))
+    if event.outcome == "stopped":
+        # What was said before the stop waits for the next prompt; what came after it is that prompt.
+        put_off = state.unheard is not None and state.unheard.kind == "steer"
+        state = replace(state, paused="", unheard=None if put_off else state.unheard)
+    if event.outcome not in ("retry", "failed"):
+        state = replace(state, question=None)
     return state
 
 

@@ -24,18 +24,18 @@ class Conversation(msgspec.Struct, frozen=True):
 def conversation(events: Iterable[ev.AnyEvent]) -> Conversation:
     """The implement stage's conversation so far.
 
-    A message that arrives while a turn is being made was not part of that turn's request, so it stands after
-    the turn's tool results. The first prompt stands in the opening, not here.
+    A message that arrives while a turn is being made was not part of that turn's request (its ``heard`` says which
+    were), so it stands after the turn's tool results. The first prompt stands in the opening, not here.
     """
     messages: list[ChatMessage] = []
     waiting: list[tuple[int, str]] = []
     open_calls: list[ToolCall] = []
-    called_at = 0
+    heard = 0
     turns = 0
     last: ev.ModelReplied | None = None
 
-    def deliver(before: int | None) -> None:
-        while waiting and (before is None or waiting[0][0] < before):
+    def deliver(until: int | None) -> None:
+        while waiting and (until is None or waiting[0][0] <= until):
             messages.append(ChatMessage("user", waiting.pop(0)[1]))
 
     for event in events:
@@ -45,9 +45,9 @@ def conversation(events: Iterable[ev.AnyEvent]) -> Conversation:
             case ev.GitOperation(operation="rejected" | "restored", detail=detail) if detail:
                 waiting.append((event.seq, f"[review] {detail}"))
             case ev.ModelCalled(stage="implement"):
-                called_at = event.seq
+                heard = event.heard or event.seq
             case ev.ModelReplied(stage="implement"):
-                deliver(called_at)
+                deliver(heard)
                 messages.append(ChatMessage("assistant", event.text, event.tool_calls))
                 open_calls = list(event.tool_calls)
                 turns += 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from backspace_tui.core import events as ev
@@ -10,11 +13,10 @@ from backspace_tui.core.protocols import ModelUnavailable, RequestRefused, Sandb
 from backspace_tui.core.stages import MAX_ATTEMPTS, Stage, after, backoff
 from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import clean
-from backspace_tui.engine.cancel import Cancel
 from backspace_tui.engine.job import Job, StageFailed, StageResult, Stopped, WaitsForPerson
 from backspace_tui.engine.stages import analyze, critique, done, implement, plan, prepare, publish, review, verify
 from backspace_tui.repository.errors import RepositoryError
-from backspace_tui.sessions.errors import SessionError
+from backspace_tui.sessions.errors import SessionError, storage_error
 
 RUN: Final[dict[Stage, Callable[[Job], StageResult]]] = {
     "prepare": prepare.run,
@@ -29,6 +31,12 @@ RUN: Final[dict[Stage, Callable[[Job], StageResult]]] = {
     "pull_request": publish.pull_request,
     "done": done.run,
 }
+
+AGENT_STAGES: Final = ("prepare", "analyze", "plan", "implement", "critique")
+"""In these a stop ends the agent's work; in the others it ends the process."""
+
+STOPPABLE: Final = AGENT_STAGES[1:]
+"""What a stop ends at once; it waits for the base to be there."""
 
 
 def next_stage(state: SessionState) -> Stage:
@@ -53,10 +61,11 @@ def drive(job: Job) -> int:
             result = _run(job, stage, failures)
             _finish_stage(job, result)
             failures = failures + 1 if result.outcome == "retry" else 0
-            if result.outcome == "failed" or (result.outcome == "stopped" and stage == "prepare"):
+            if result.outcome == "failed":
                 return _finish(job, "failed", result.detail, job.state.exit_code or 1)
-            if result.outcome == "retry" and job.control.cancel.wait(backoff(failures)):
-                job.check_stop()
+            if result.outcome == "retry":
+                # A stop ends the wait, and the stage itself finds it.
+                job.control.cancel.wait(backoff(failures))
             refused = result.data.get("exit_code", 0)
             if refused and job.exit_when_waiting:
                 return _finish(job, "failed", result.detail, refused)
@@ -69,17 +78,30 @@ def drive(job: Job) -> int:
 
 
 def _run(job: Job, stage: Stage, failures: int) -> StageResult:
+    if stage not in AGENT_STAGES:
+        # A stop that came when the agent had just ended has nothing left to stop.
+        job.end_stop()
     try:
+        if stage != "prepare":
+            job.check_stop()
         return RUN[stage](job)
     except Stopped as stop:
-        if stop.quit or stage not in ("analyze", "plan", "implement", "critique"):
+        if stop.quit or stage not in STOPPABLE:
             raise
-        job.control.cancel = Cancel()
         if stage == "implement":
             implement.abandon(job)
         return StageResult("stopped", "stopped by the user")
+    except WaitsForPerson:
+        raise
     except (StageFailed, ModelUnavailable, RequestRefused, SandboxError, SessionError, RepositoryError) as problem:
         return _failed(job, problem, failures)
+    except OSError as problem:
+        return _failed(job, storage_error(problem, Path(os.fsdecode(problem.filename or job.directory))), failures)
+    except Exception as problem:
+        job.check_stop()
+        traceback.print_exc()
+        text = f"unexpected {type(problem).__name__}: {problem} (see {job.directory / 'engine.log'})"
+        return _failed(job, StageFailed(text), failures)
 
 
 def _failed(job: Job, problem: Exception, failures: int) -> StageResult:
@@ -99,7 +121,10 @@ def _failed(job: Job, problem: Exception, failures: int) -> StageResult:
 
 def _finish_stage(job: Job, result: StageResult) -> None:
     detail = job.parts.redactor.redact(clean(result.detail))
-    job.recorder.emit(ev.StageFinished(outcome=result.outcome, detail=detail, data=result.data))
+    with job.recorder.changed:
+        job.recorder.emit(ev.StageFinished(outcome=result.outcome, detail=detail, data=result.data))
+        if result.outcome == "stopped":
+            job.end_stop()
 
 
 def _finish(job: Job, outcome: str, reason: str, exit_code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ from backspace_tui.engine.server import Server, handle
 from backspace_tui.engine.workspace import Workspace
 from backspace_tui.repository.bare import BareRepository
 from backspace_tui.repository.errors import RepositoryError
-from backspace_tui.sessions.errors import SessionError
+from backspace_tui.sessions.errors import LAST_WORDS, SessionError, storage_error
 from backspace_tui.sessions.log import EventLog
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.store import Lock, socket_path
@@ -44,22 +45,26 @@ def run(request: cmd.HostRequest, make_parts: MakeParts, ready: Callable[[cmd.Ho
         started = _first_event(log, request)
         parts = make_parts(started)
         job = _job(directory, request, started, log, parts)
+        server = Server(job, socket_path(directory))
     except (SessionError, RepositoryError) as problem:
         exit_code = getattr(problem, "exit_code", 1)
         ready(cmd.HostReady(error=str(problem), exit_code=exit_code))
         return exit_code
-    server = Server(job, socket_path(directory))
+    except OSError as problem:
+        told = storage_error(problem, Path(os.fsdecode(problem.filename or directory)))
+        ready(cmd.HostReady(error=str(told), exit_code=told.exit_code))
+        return told.exit_code
     _handle_signals(job)
     try:
         for command in request.commands:
-            if error := handle(job, command).error:
+            if error := handle(job, command, driven=False).error:
                 ready(cmd.HostReady(error=error, exit_code=1))
                 return 1
         ready(cmd.HostReady(pid=os.getpid()))
         return drive(job)
     except SessionError as problem:
         # The log itself cannot be written: nothing more can be promised, what was logged stands.
-        print(problem, file=sys.stderr)
+        _say_in_log(str(problem))
         return problem.exit_code
     finally:
         job.workspace.close()
@@ -67,6 +72,12 @@ def run(request: cmd.HostRequest, make_parts: MakeParts, ready: Callable[[cmd.Ho
         job.objects.close()
         log.close()
         lock.release()
+
+
+def _say_in_log(text: str) -> None:
+    """Write why the process ends to engine.log, as far as the disk takes it."""
+    with contextlib.suppress(OSError):
+        print(f"{LAST_WORDS}{text}", file=sys.stderr, flush=True)
 
 
 def _first_event(log: EventLog, request: cmd.HostRequest) -> ev.SessionStarted:

@@ -83,7 +83,7 @@ class Stopped(Exception):
         self.quit = quit
 
 
-WorkCommand = cmd.Say | cmd.Verify | cmd.Publish
+WorkCommand = cmd.Verify | cmd.Publish
 
 
 @dataclass
@@ -133,11 +133,21 @@ class Job:
                 return event.data
         return {}
 
+    @property
+    def published(self) -> str:
+        """The tree that the human asked to verify or publish last: decisions made since then do not change it."""
+        tree: str = self.stage_data("review").get("tree", self.state.accepted_tree)
+        return tree
+
     def check_stop(self) -> None:
         """Raise :class:`Stopped` if the user wants it."""
         with self.recorder.changed:
-            if self.control.quit:
-                raise Stopped(quit=True)
-            if self.control.stop:
-                self.control.stop = False
-                raise Stopped(quit=False)
+            if self.control.quit or self.control.stop:
+                raise Stopped(quit=self.control.quit)
+
+    def end_stop(self) -> None:
+        """The stop has been carried out; what comes next may run."""
+        with self.recorder.changed:
+            self.control.stop = False
+            if not self.control.quit:
+                self.control.cancel = Cancel()

@@ -89,14 +89,13 @@ def _write(
             job.workspace.box.write_file(path, file.data, file.mode)
     # Reading the files back tells what is really there, symbolic links and modes included.
     taken = job.workspace.snapshot(None)
-    job.workspace.record_edits(taken.tree, "rejection" if operation == "rejected" else "undo")
-    job.recorder.emit(
-        ev.GitOperation(
-            operation="rejected" if operation == "rejected" else "restored",
-            before=before,
-            tree=taken.tree,
-            snapshot=taken.full,
-            detail=detail,
-            hunks=tuple(item.hunk for item in items),
-        )
+    edits = job.workspace.edits(taken.tree, "rejection" if operation == "rejected" else "undo")
+    carried_out = ev.GitOperation(
+        operation="rejected" if operation == "rejected" else "restored",
+        before=before,
+        tree=taken.tree,
+        snapshot=taken.full,
+        detail=detail,
+        hunks=tuple(item.hunk for item in items),
     )
+    job.recorder.emit_all([*edits, carried_out])

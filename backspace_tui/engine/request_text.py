@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from backspace_tui.core import events as ev
 from backspace_tui.core.hunks import added_removed
 from backspace_tui.core.request_text import ChangedFile, Work
+from backspace_tui.core.state import SessionState
 from backspace_tui.core.trees import FileChange
 from backspace_tui.engine.job import Job
 from backspace_tui.sessions.review import review
 
 
-def work(job: Job) -> Work:
-    """The accepted work as it stands now."""
-    state, events = job.state, job.recorder.events
+def work(job: Job, state: SessionState, events: list[ev.AnyEvent]) -> Work:
+    """The accepted work as it stood in ``state``, after ``events``."""
     follow_ups = [event.text for event in events if isinstance(event, ev.Message) and event.kind == "prompt"]
     replies = [event.text for event in events if isinstance(event, ev.Message) and event.kind == "reply"]
     shown = review(job.objects, state)

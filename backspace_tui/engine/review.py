@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.core import hunks as core
+from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.core.trees import File, FileChange
 from backspace_tui.engine.job import Job
@@ -40,7 +41,7 @@ def decide(job: Job, command: cmd.Decide) -> int:
             _check(file, item, command)
         tree = state.accepted_tree
         if command.action in ("accept", "unstage"):
-            tree = job.repository.amend_tree(tree, _staged(job, located, command.action))
+            tree = job.repository.amend_tree(tree, _staged(job, state, located, command.action))
         return _log(job, located, command, tree)
 
 
@@ -121,11 +122,10 @@ def _check(file: ReviewFile, item: ReviewHunk, command: cmd.Decide) -> None:
         raise DecisionRefused("a comment needs a text")
 
 
-def _staged(job: Job, located: Iterable[Located], action: str) -> dict[str, File | None]:
+def _staged(job: Job, state: SessionState, located: Iterable[Located], action: str) -> dict[str, File | None]:
     chosen: dict[str, set[str]] = {}
     for file, item in located:
         chosen.setdefault(file.path, set()).add(item.hunk.id)
-    state = job.state
     if action == "accept":
         changes = {change.path: change for change in job.objects.changes(state.accepted_tree, state.work_tree)}
         function = core.accept

@@ -5,33 +5,46 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import traceback
 from pathlib import Path
 
 import msgspec
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
+from backspace_tui.core.stages import Stage
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.engine import review
+from backspace_tui.engine.driver import AGENT_STAGES, next_stage
 from backspace_tui.engine.job import Job, WorkCommand
+from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.sessions.errors import SessionError
 
 MAX_LINE = 4 * 1024 * 1024
-AGENT_STAGES = ("prepare", "analyze", "plan", "implement", "critique")
+PATIENCE = 30.0
+"""Seconds until the workflow must have taken up what was asked of it."""
+
 RESTING = ("review", "done")
 
 
-def handle(job: Job, command: cmd.AnyCommand) -> cmd.Reply:
-    """Carry out one command; never raises for what the user can get wrong."""
+def handle(job: Job, command: cmd.AnyCommand, *, driven: bool = True) -> cmd.Reply:
+    """Carry out one command; never raises for what the user can get wrong.
+
+    What is answered without an error stands in the log. ``driven`` tells whether the workflow runs already.
+    """
     try:
-        return cmd.Reply(seq=_handle(job, command))
+        return cmd.Reply(seq=_handle(job, command, driven))
     except review.DecisionRefused as problem:
         return cmd.Reply(error=clean(str(problem)))
-    except SessionError as problem:
-        return cmd.Reply(error=str(problem))
+    except (SessionError, RepositoryError) as problem:
+        return cmd.Reply(error=clean(str(problem)))
+    except Exception as problem:
+        traceback.print_exc()
+        log = job.directory / "engine.log"
+        return cmd.Reply(error=clean(f"unexpected {type(problem).__name__}: {problem} (see {log})"))
 
 
-def _handle(job: Job, command: cmd.AnyCommand) -> int:
+def _handle(job: Job, command: cmd.AnyCommand, driven: bool) -> int:
     recorder = job.recorder
     match command:
         case cmd.Decide():
@@ -41,7 +54,7 @@ def _handle(job: Job, command: cmd.AnyCommand) -> int:
         case cmd.Ping():
             return recorder.state.last_seq
         case cmd.Say(text=text):
-            return _say(job, command, text)
+            return _say(job, text)
         case cmd.Answer(text=text):
             with recorder.changed:
                 question = recorder.state.question
@@ -50,7 +63,7 @@ def _handle(job: Job, command: cmd.AnyCommand) -> int:
                 return recorder.emit(ev.Answer(question=question.seq, text=job.parts.redactor.redact(clean(text)))).seq
         case cmd.Pause():
             with recorder.changed:
-                if recorder.state.paused or recorder.state.stage not in AGENT_STAGES:
+                if recorder.state.paused or _stage(job) not in AGENT_STAGES:
                     raise review.DecisionRefused("the agent is not working, so there is nothing to pause")
                 return recorder.emit(ev.Paused()).seq
         case cmd.Resume():
@@ -59,25 +72,31 @@ def _handle(job: Job, command: cmd.AnyCommand) -> int:
                     raise review.DecisionRefused("the session is not paused")
                 return recorder.emit(ev.Resumed()).seq
         case cmd.Stop():
-            return _stop(job, quit=recorder.state.stage not in AGENT_STAGES)
+            return _stop(job, quit=False)
         case cmd.Quit():
             return _stop(job, quit=True)
         case cmd.Verify() | cmd.Publish():
-            return _work(job, command)
+            return _work(job, command, driven)
 
 
-def _say(job: Job, command: cmd.Say, text: str) -> int:
+def _stage(job: Job) -> Stage:
+    """The stage that runs, or is about to."""
+    state = job.recorder.state
+    return state.stage if state.stage_open else next_stage(state)
+
+
+def _say(job: Job, text: str) -> int:
     if not text.strip():
         raise review.DecisionRefused("say something")
     with job.recorder.changed:
-        if job.recorder.state.stage in RESTING:
-            return _work(job, command)
-        message = ev.Message(role="user", kind="steer", text=job.parts.redactor.redact(clean(text)))
-        return job.recorder.emit(message).seq
+        steers = _stage(job) in AGENT_STAGES and not job.control.stop
+        text = job.parts.redactor.redact(clean(text))
+        return job.recorder.emit(ev.Message(role="user", kind="steer" if steers else "prompt", text=text)).seq
 
 
 def _stop(job: Job, *, quit: bool) -> int:
     with job.recorder.changed:
+        quit = quit or _stage(job) not in AGENT_STAGES
         job.control.stop = not quit
         job.control.quit = job.control.quit or quit
         cancel = job.control.cancel
@@ -87,19 +106,39 @@ def _stop(job: Job, *, quit: bool) -> int:
     return seq
 
 
-def _work(job: Job, command: WorkCommand) -> int:
-    with job.recorder.changed:
-        state = job.recorder.state
-        if not isinstance(command, cmd.Say):
-            if not state.base_tree or state.accepted_tree == state.base_tree:
-                raise review.DecisionRefused("nothing is accepted yet; accept a hunk first")
-            if state.stage in AGENT_STAGES:
-                raise review.DecisionRefused("the agent is still working; wait for it, or stop it first")
-            if state.stage not in RESTING:
-                raise review.DecisionRefused(f"{state.stage} is under way already")
+def _work(job: Job, command: WorkCommand, driven: bool) -> int:
+    recorder = job.recorder
+    with recorder.changed:
+        state, stage = recorder.state, _stage(job)
+        if not state.base_tree or state.accepted_tree == state.base_tree:
+            raise review.DecisionRefused("nothing is accepted yet; accept a hunk first")
+        if stage in AGENT_STAGES or state.unheard is not None:
+            raise review.DecisionRefused("the agent is still working; wait for it, or stop it first")
+        if stage not in RESTING or job.control.work:
+            raise review.DecisionRefused(f"{stage} is under way already")
         job.control.work.append(command)
-        job.recorder.changed.notify_all()
-        return state.last_seq
+        recorder.changed.notify_all()
+        if not driven:
+            return state.last_seq
+        # The event that it causes is the end of the review.
+        asked = state.last_seq
+        if not recorder.changed.wait_for(lambda: bool(_taken_up(recorder.events, asked)), PATIENCE):
+            raise review.DecisionRefused("the session's process is ending; ask again when it has been resumed")
+        taken = _taken_up(recorder.events, asked)
+        assert taken is not None
+        if taken.outcome != "ok":
+            raise review.DecisionRefused("the agent was asked for more first; wait for it, then ask again")
+        return taken.seq
+
+
+def _taken_up(events: list[ev.AnyEvent], asked: int) -> ev.StageFinished | None:
+    """The end of the review that came after the event ``asked``."""
+    for event in reversed(events):
+        if event.seq <= asked:
+            break
+        if isinstance(event, ev.StageFinished) and event.stage == "review":
+            return event
+    return None
 
 
 class Server:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import msgspec
+
 from backspace_tui.core import events as ev
 from backspace_tui.core.protocols import Cancelled, ChatMessage, ModelReply, ModelRequest
 from backspace_tui.core.terminal_text import clean
@@ -13,12 +15,13 @@ from backspace_tui.engine.job import Job, Stopped, WaitsForPerson
 
 
 class _Observer:
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, heard: int) -> None:
         self._job = job
+        self._heard = heard
         self._streamed = False
 
     def called(self, model: str, attempt: int) -> None:
-        self._job.recorder.emit(ev.ModelCalled(model=model, attempt_of_model=attempt))
+        self._job.recorder.emit(ev.ModelCalled(model=model, attempt_of_model=attempt, heard=self._heard))
 
     def failed(self, model: str, reason: str, will_retry_in: float | None) -> None:
         if self._streamed:
@@ -34,16 +37,19 @@ class _Observer:
             self._job.recorder.stream(ev.AgentThinking(text=text, kind=kind))
 
 
-def ask(job: Job, request: ModelRequest) -> ModelReply:
-    """Let the model answer ``request`` and log the turn.
+def ask(job: Job, request: ModelRequest, heard: int = 0) -> ModelReply:
+    """Let the model answer ``request`` and log the turn; ``heard`` is the last event that the request tells of.
 
     Raises:
         Stopped: the user stopped it; nothing of the turn is kept.
         ModelUnavailable, RequestRefused: as the model says.
     """
     boundary(job)
+    # Names that are not UTF-8 hold lone surrogates, which no model's protocol can carry.
+    messages = tuple(msgspec.structs.replace(item, text=_encodable(item.text)) for item in request.messages)
+    request = msgspec.structs.replace(request, messages=messages)
     try:
-        reply = job.parts.model.complete(request, _Observer(job), job.control.cancel)
+        reply = job.parts.model.complete(request, _Observer(job, heard), job.control.cancel)
     except Cancelled:
         job.check_stop()
         raise Stopped(quit=False) from None
@@ -59,6 +65,10 @@ def ask(job: Job, request: ModelRequest) -> ModelReply:
         )
     )
     return reply
+
+
+def _encodable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def ask_text(job: Job, purpose: str, user: str) -> str:
@@ -84,11 +94,12 @@ def boundary(job: Job) -> None:
     limit = budget.exceeded(job.parts.settings.budget, job.state, job.recorder.events)
     if limit and not job.state.paused:
         job.recorder.emit(ev.Paused(reason=limit))
-    if job.state.paused:
-        if job.exit_when_waiting:
-            reason = job.state.paused
+    while job.state.paused:
+        reason = job.state.paused
+        # Whoever pauses from a window that stays open is there to go on.
+        if job.exit_when_waiting and not (reason == "user" and job.control.windows):
             raise WaitsForPerson("paused" if reason == "user" else reason)
-        wait(job, lambda: not job.state.paused)
+        wait(job, lambda: not job.state.paused or (job.exit_when_waiting and not job.control.windows))
 
 
 def wait(job: Job, ready: Callable[[], bool]) -> None:

@@ -123,14 +123,17 @@ class Workspace:
             if path not in taken and not any(other.startswith(path + "/") for other in taken)
         }
 
-    def record_edits(self, new_tree: str, by: str) -> None:
-        """Log one :class:`FileEdit` for each path that differs between the last W and ``new_tree``."""
+    def edits(self, new_tree: str, by: str) -> list[ev.FileEdit]:
+        """One :class:`FileEdit` for each path that differs between the last W and ``new_tree``."""
+        found = []
         for change in self._objects.changes(self._recorder.state.work_tree, new_tree):
             # A change of the mode alone has no lines, a new file none of its old side.
-            diff = b"" if _oid(change.old) == _oid(change.new) else self._objects.sides(change)[2]
-            added, removed = added_removed(diff)
-            self._recorder.emit(ev.FileEdit(path=change.path, added=added, removed=removed, tree=new_tree, by=by))
+            old, new = _oid(change.old), _oid(change.new)
+            added, removed = added_removed(b"" if old == new else self._objects.sides(change)[2])
+            edit = ev.FileEdit(path=change.path, added=added, removed=removed, tree=new_tree, by=by, old=old, new=new)
+            found.append(edit)
+        return found
 
 
-def _oid(entry: Entry | None) -> str | None:
-    return entry.oid if entry is not None else None
+def _oid(entry: Entry | None) -> str:
+    return entry.oid if entry is not None else ""

@@ -72,8 +72,13 @@ def launch(request: cmd.HostRequest, timeout: float = 30.0, argv: Sequence[str] 
     except OSError as error:
         raise storage_error(error, directory) from error
     assert process.stdout is not None
-    with process.stdout as pipe:
-        line = _first_line(pipe.fileno(), time.monotonic() + timeout)
+    try:
+        with process.stdout as pipe:
+            line = _first_line(pipe.fileno(), time.monotonic() + timeout)
+    except BaseException:
+        # Interrupted: nobody would know of it.
+        process.terminate()
+        raise
     try:
         ready: cmd.HostReady = from_json(line, cmd.HostReady)
         if ready.error:

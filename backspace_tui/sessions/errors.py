@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Final
+
+LAST_WORDS: Final = "session ended: "
+"""What begins the line of ``engine.log`` that says why a session's process ended without a word in the log."""
 
 
 class SessionError(Exception):

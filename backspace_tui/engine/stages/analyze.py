@@ -17,7 +17,9 @@ def run(job: Job) -> StageResult:
     found = analyze_tree(entries, lambda path: job.objects.blob(entries[path].oid), job.parts.settings.project.test)
     languages = ", ".join(found.languages) or "no language recognised"
     tests = f"tests: {found.test}" if found.test else "no test command found; set [project] test"
-    job.recorder.emit(ev.Message(role="program", text=clean(f"{len(entries)} files, {languages}, {tests}")))
+    notice = clean(f"{len(entries)} files, {languages}, {tests}")
+    if not any(isinstance(event, ev.Message) and event.text == notice for event in job.recorder.events):
+        job.recorder.emit(ev.Message(role="program", text=notice))
     redact = job.parts.redactor.redact
     kept = Analysis(found.languages, found.test, clean(found.outline), redact(clean(found.advice)))
     return StageResult("ok", tests, msgspec.to_builtins(kept))

@@ -20,6 +20,8 @@ def run(job: Job) -> StageResult:
     """Approve, or send the work back with feedback; without any change there is nothing to send back."""
     if job.state.work_tree == job.state.base_tree:
         return StageResult("ok", "nothing was changed")
+    if feedback := _given(job):
+        return StageResult("revise", feedback[:200])
     request = _request(job)
     answer = ask_text(job, "critique", request)
     approved, feedback = verdict(answer)
@@ -29,6 +31,16 @@ def run(job: Job) -> StageResult:
         job.recorder.emit(ev.Message(role="program", kind="feedback", text=job.parts.redactor.redact(clean(feedback))))
         return StageResult("revise", feedback[:200])
     return StageResult("ok", "approved" if approved else "not approved; the review is yours")
+
+
+def _given(job: Job) -> str:
+    """The feedback that this critique gave before a crash, or an empty string."""
+    for event in reversed(job.recorder.events):
+        if isinstance(event, ev.StageFinished):
+            break
+        if isinstance(event, ev.Message) and event.kind == "feedback":
+            return event.text
+    return ""
 
 
 def verdict(answer: str) -> tuple[bool | None, str]:

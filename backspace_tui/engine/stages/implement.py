@@ -10,7 +10,7 @@ from backspace_tui.core.protocols import ChatMessage, ModelRequest, ToolCall
 from backspace_tui.core.terminal_text import Cleaner, clean, clip
 from backspace_tui.engine import questions, rejections
 from backspace_tui.engine.context import Conversation, conversation
-from backspace_tui.engine.job import Job, StageResult
+from backspace_tui.engine.job import Job, StageResult, Stopped
 from backspace_tui.engine.stages.analyze import briefing
 from backspace_tui.engine.tools import TOOLS
 from backspace_tui.engine.tools.base import TEXT_LIMIT, Tool, ToolContext, ToolError, ToolOutcome
@@ -37,8 +37,10 @@ def run(job: Job) -> StageResult:
         job.check_stop()
         rejections.carry_out(job)
         boundary(job)
-        talk = conversation(job.recorder.events)
-        ask(job, ModelRequest(_opening(job) + talk.messages, "implement", tuple(t.schema() for t in TOOLS.values())))
+        events = job.recorder.events
+        messages = _opening(job) + conversation(events).messages
+        tools = tuple(tool.schema() for tool in TOOLS.values())
+        ask(job, ModelRequest(messages, "implement", tools), heard=events[-1].seq)
 
 
 def _opening(job: Job) -> tuple[ChatMessage, ...]:
@@ -61,9 +63,15 @@ def _closing(job: Job, talk: Conversation) -> str:
         if call.name == "finish" and call.arguments:
             text = str(call.arguments.get("summary", text))
     text = job.parts.redactor.redact(clean(text)).strip()
-    if text:
+    if text and not _told(job, talk.last_reply.seq):
         job.recorder.emit(ev.Message(role="agent", kind="reply", text=text))
     return text[:200]
+
+
+def _told(job: Job, turn: int) -> bool:
+    return any(
+        isinstance(event, ev.Message) and event.kind == "reply" and event.seq > turn for event in job.recorder.events
+    )
 
 
 def run_call(job: Job, call: ToolCall) -> None:
@@ -78,24 +86,27 @@ def run_call(job: Job, call: ToolCall) -> None:
         outcome = _run(job, tool, call)
     except ToolError as problem:
         outcome = ToolOutcome(job.parts.redactor.redact(clean(str(problem))), ok=False)
+    if job.control.quit:
+        # A result that the end of the process may have spoilt is not told; the call is made again on resuming.
+        raise Stopped(quit=True)
     tree = snapshot = ""
+    edits: list[ev.FileEdit] = []
     if outcome.touched is None or outcome.touched:
         taken = job.workspace.snapshot(outcome.touched)
         if taken.full != job.state.snapshot:
             tree, snapshot = taken.tree, taken.full
-            job.workspace.record_edits(tree, call.id)
-    job.recorder.emit(
-        ev.ToolFinished(
-            call_id=call.id,
-            tool=call.name,
-            ok=outcome.ok,
-            text=clip(outcome.text, TEXT_LIMIT),
-            exit_code=outcome.exit_code,
-            seconds=round(time.monotonic() - began, 3),
-            tree=tree,
-            snapshot=snapshot,
-        )
+            edits = job.workspace.edits(tree, call.id)
+    finished = ev.ToolFinished(
+        call_id=call.id,
+        tool=call.name,
+        ok=outcome.ok,
+        text=clip(outcome.text, TEXT_LIMIT),
+        exit_code=outcome.exit_code,
+        seconds=round(time.monotonic() - began, 3),
+        tree=tree,
+        snapshot=snapshot,
     )
+    job.recorder.emit_all([*edits, finished])
 
 
 def abandon(job: Job) -> None:

@@ -11,6 +11,7 @@ from backspace_tui.engine.stages.analyze import briefing
 from backspace_tui.engine.turns import ask_again, ask_text
 
 REPAIR = "Answer with the plan alone: a numbered list, one step a line, starting with '1. '."
+ABOUT = "About the plan: "
 
 
 def run(job: Job) -> StageResult:
@@ -22,8 +23,10 @@ def run(job: Job) -> StageResult:
         _make(job)
     if job.parts.settings.workflow.approve_plan:
         verdict = questions.ask(job, f"Work by this plan?\n{job.state.plan}", ("yes", "no"), about="plan")
-        if verdict.strip().lower() not in ("y", "yes", ""):
-            job.recorder.emit(ev.Message(role="user", kind="steer", text=f"About the plan: {verdict}"))
+        said = any(isinstance(event, ev.Message) and event.kind == "steer" and event.text.startswith(ABOUT)
+                   for event in job.recorder.events)  # fmt: skip
+        if verdict.strip().lower() not in ("y", "yes", "") and not said:
+            job.recorder.emit(ev.Message(role="user", kind="steer", text=ABOUT + verdict))
     return StageResult("ok")
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from backspace_tui.core import events as ev
 from backspace_tui.core import request_text
 from backspace_tui.core.protocols import Forge, ForgeError, PullRequest
+from backspace_tui.core.state import SessionState, fold
 from backspace_tui.engine.job import Job, StageFailed, StageResult
 from backspace_tui.engine.request_text import work
 from backspace_tui.repository.deliver import deliver
@@ -16,17 +19,19 @@ from backspace_tui.repository.errors import RepositoryError
 def commit(job: Job) -> StageResult:
     """One commit of the accepted tree on our branch, in the session's repository and in the user's.
 
-    The commit's time is that of the last decision, so that doing it again after a crash makes the same object.
+    It is made of the log up to the verification that allowed it, so that doing it again after a crash makes the same
+    object, also when more was decided meanwhile.
     """
-    state, prepared = job.state, job.stage_data("prepare")
+    state, events = _verified(job)
+    prepared = job.stage_data("prepare")
     if state.accepted_tree == state.base_tree:
         raise StageFailed("nothing is accepted, so there is nothing to commit; accept a hunk first", exit_code=4)
-    decisions = [event for event in job.recorder.events if isinstance(event, ev.Decision)]
+    decisions = [event for event in events if isinstance(event, ev.Decision)]
     branch = prepared["branch"]
     made = job.repository.commit(
         state.accepted_tree,
         (state.base_commit,),
-        request_text.commit_message(work(job)),
+        request_text.commit_message(work(job, state, events)),
         prepared["author_name"],
         prepared["author_email"],
         decisions[-1].time,
@@ -35,7 +40,7 @@ def commit(job: Job) -> StageResult:
     job.repository.update_ref(f"refs/heads/{branch}", made)
     if source := prepared["source_path"]:
         try:
-            detail = deliver(Path(source), job.repository.path, made, branch, previous=state.commits)
+            detail = deliver(Path(source), job.repository.path, made, branch, previous=job.state.commits)
         except RepositoryError as problem:
             raise StageFailed(str(problem)) from None
     job.recorder.emit(
@@ -61,7 +66,7 @@ def pull_request(job: Job) -> StageResult:
     """Open the request, or bring the open one up to date, and write down what it says."""
     if job.state.publishing != "request":
         return StageResult("ok", "not asked for")
-    state, forge, told = job.state, _forge(job), work(job)
+    state, forge, told = job.state, _forge(job), work(job, *_verified(job))
     settings = job.parts.settings.github
     request = PullRequest(
         title=request_text.title(told),
@@ -90,6 +95,16 @@ def pull_request(job: Job) -> StageResult:
         )
     )
     return StageResult("ok", "; ".join((opened.url, *opened.notes)))
+
+
+def _verified(job: Job) -> tuple[SessionState, list[ev.AnyEvent]]:
+    """What the session was when what is published had been verified; later decisions are for the next commit."""
+    events = job.recorder.events
+    while events and not (
+        isinstance(last := events[-1], ev.StageFinished) and (last.stage, last.outcome) == ("verify", "ok")
+    ):
+        events.pop()
+    return replace(fold(events), accepted_tree=job.published), events
 
 
 def _forge(job: Job) -> Forge:

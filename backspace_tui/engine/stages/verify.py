@@ -15,8 +15,8 @@ TIMEOUT = 900.0
 
 
 def run(job: Job) -> StageResult:
-    """Give a verdict on the accepted tree, unless there is one already, and say whether it may be committed."""
-    tree = job.state.accepted_tree
+    """Give a verdict on what is to be published, unless there is one already, and say whether it may be committed."""
+    tree = job.published
     found = job.state.verdicts.get(tree) or _verify(job, tree)
     wanted = job.state.publishing
     if wanted == "verdict":
