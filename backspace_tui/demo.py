@@ -310,7 +310,8 @@ class _Log:
         while not ready(self.state):
             event = self._next()
             if event is None:
-                raise SessionError(self.state.error or "the session's process went away", self.state.exit_code or 1)
+                gone = f"the session's process went away; {self._directory / 'engine.log'} may say why"
+                raise SessionError(self.state.error or gone, self.state.exit_code or 1)
 
     def until_gone(self) -> None:
         """Read on until the session's process is gone."""
