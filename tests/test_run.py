@@ -254,3 +254,227 @@ def test_every_tool_was_offered_and_called(everything_ran: Ran) -> None:
     }  # fmt: skip
     assert offered <= {event.tool for event in everything_ran.calls.values()}
     assert all(request.streamed for request in everything_ran.requests)
+
+
+# Checkouts of other shapes, worked on by the offline agent
+
+
+def _subfolder(folder: Path) -> tuple[Path, Path]:
+    repository = make_repository(folder / "repository", {"a/b/greeting.txt": "hello\n", "top.txt": "hello\n"})
+    return repository, repository / "a" / "b"
+
+
+def _worktree(folder: Path) -> tuple[Path, Path]:
+    main = make_repository(folder / "main", {"greeting.txt": "hello\n"})
+    git(main, "worktree", "add", "-q", "-b", "side", str(folder / "linked"))
+    return folder / "linked", folder / "linked"
+
+
+def _detached(folder: Path) -> tuple[Path, Path]:
+    repository = make_repository(folder / "repository", {"greeting.txt": "hello\n"})
+    git(repository, "checkout", "-q", "--detach")
+    return repository, repository
+
+
+def _line_endings(folder: Path) -> tuple[Path, Path]:
+    repository = make_repository(folder / "repository", {"greeting.txt": "hello\n", "crlf.txt": "hello\r\n"})
+    for key, value in {"core.autocrlf": "true", "core.eol": "crlf", "core.safecrlf": "true"}.items():
+        git(repository, "config", key, value)
+    (repository / "greeting.txt").write_bytes(b"hello\r\n")
+    git(repository, "add", "--renormalize", "greeting.txt")
+    return repository, repository
+
+
+def _filters(folder: Path) -> tuple[Path, Path]:
+    repository = make_repository(
+        folder / "repository", {"greeting.txt": "hello\n", ".gitattributes": "*.txt filter=loud eol=crlf ident\n"}
+    )
+    mark = folder / "filter-ran"
+    for kind in ("smudge", "process"):
+        git(repository, "config", f"filter.loud.{kind}", f"touch {mark}; exit 1")
+    git(repository, "config", "filter.loud.clean", "cat")
+    git(repository, "config", "filter.loud.process", "")
+    git(repository, "config", "core.fsmonitor", f"touch {mark}; false")
+    return repository, repository
+
+
+def _index_settings(folder: Path) -> tuple[Path, Path]:
+    repository = make_repository(folder / "repository", {"greeting.txt": "hello\n", "other.txt": "x\n"})
+    git(repository, "update-index", "--split-index", "--untracked-cache")
+    git(repository, "update-index", "--assume-unchanged", "other.txt")
+    git(repository, "config", "core.sparseCheckout", "true")
+    git(repository, "config", "commit.gpgSign", "true")
+    return repository, repository
+
+
+def _taken_branch(folder: Path) -> tuple[Path, Path]:
+    repository = make_repository(folder / "repository", {"greeting.txt": "hello\n"})
+    git(repository, "branch", "backspace/replace-hello-with-goodbye")
+    git(repository, "branch", "backspace/replace-hello-with-goodbye-2")
+    return repository, repository
+
+
+def _odd_place(folder: Path) -> tuple[Path, Path]:
+    repository = make_repository(folder / 'a "b": c\'d é', {"greeting.txt": "hello\n"})
+    return repository, repository
+
+
+SHAPES = {
+    "subfolder": _subfolder,
+    "linked worktree": _worktree,
+    "detached HEAD": _detached,
+    "line endings": _line_endings,
+    "filters": _filters,
+    "index settings": _index_settings,
+    "taken branch": _taken_branch,
+    "odd place": _odd_place,
+}
+OFFLINE = ("--model", "offline", "--sandbox", "bubblewrap")
+GREET = ("-p", "replace hello with goodbye", *OFFLINE)
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.usefixtures("bubblewrap")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_checkouts_of_every_shape(shape: str, tmp_path: Path) -> None:
+    repository, given = SHAPES[shape](tmp_path)
+    kept(repository)
+    before, base = kept(repository), tree(repository, "HEAD")
+    program = Program(tmp_path)
+    (tmp_path / "filter-ran").unlink(missing_ok=True)
+    done = program.run("run", str(given), *GREET, "--accept", "all")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "filter-ran").exists()
+    after = kept(repository)
+    for what, value in before.items():
+        assert after[what] == value, what
+    commits = [
+        event for event in program.events() if isinstance(event, ev.GitOperation) and event.operation == "commit"
+    ]
+    branch = commits[0].branch
+    assert tree(repository, branch) == {
+        path: (mode, data.replace(b"hello", b"goodbye")) for path, (mode, data) in base.items()
+    }
+    assert git(repository, "rev-parse", f"{branch}^") == git(repository, "rev-parse", "HEAD")
+
+
+# Uncommitted changes
+
+
+def dirty(folder: Path) -> Path:
+    repository = make_repository(folder, {"greeting.txt": "hello\n", "mine.txt": "before\n", "gone.txt": "x\n"})
+    (repository / ".gitignore").write_text("secret.txt\n")
+    git(repository, "add", ".gitignore")
+    (repository / "mine.txt").write_text("hello from the user\n")
+    (repository / "gone.txt").unlink()
+    (repository / "untracked.txt").write_text("hello, untracked\n")
+    (repository / "secret.txt").write_text("hello, ignored\n")
+    kept(repository)
+    return repository
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.usefixtures("bubblewrap")
+def test_uncommitted_changes_are_left_out_and_told_of(tmp_path: Path) -> None:
+    repository = dirty(tmp_path / "repository")
+    before = kept(repository)
+    done = Program(tmp_path).run("run", str(repository), *GREET, "--accept", "all")
+    assert done.returncode == 0, done.stderr
+    assert "4 uncommitted changes of yours left out (include with --include-dirty)" in done.stdout
+    assert kept(repository) == before
+    assert tree(repository, "backspace/replace-hello-with-goodbye") == {
+        "greeting.txt": ("100644", b"goodbye\n"),
+        "mine.txt": ("100644", b"before\n"),
+        "gone.txt": ("100644", b"x\n"),
+    }
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.usefixtures("bubblewrap")
+def test_uncommitted_changes_can_be_part_of_the_base(tmp_path: Path) -> None:
+    repository = dirty(tmp_path / "repository")
+    before = kept(repository)
+    done = Program(tmp_path).run("run", str(repository), *GREET, "--accept", "all", "--include-dirty")
+    assert done.returncode == 0, done.stderr
+    assert "4 uncommitted changes of yours included" in done.stdout
+    assert kept(repository) == before
+    branch = "backspace/replace-hello-with-goodbye"
+    theirs = {
+        ".gitignore": ("100644", b"secret.txt\n"),
+        "greeting.txt": ("100644", b"hello\n"),
+        "mine.txt": ("100644", b"hello from the user\n"),
+        "untracked.txt": ("100644", b"hello, untracked\n"),
+    }
+    assert tree(repository, f"{branch}^") == theirs
+    assert tree(repository, branch) == {
+        path: (mode, data.replace(b"hello", b"goodbye")) for path, (mode, data) in theirs.items()
+    }
+    subject = git(repository, "log", "-1", "--format=%s", f"{branch}^").strip()
+    assert subject == "Uncommitted changes of the user at the start"
+    assert git(repository, "rev-parse", f"{branch}^^") == git(repository, "rev-parse", "HEAD")
+
+
+# What the tests say
+
+NODE = """\
+import test from 'node:test';
+import assert from 'node:assert';
+import { value } from './value.mjs';
+test('value', () => assert.equal(value, 2));
+"""
+PROJECTS: dict[str, tuple[str, str, dict[str, str | bytes]]] = {
+    "pytest": (
+        "python -m pytest -q",
+        "value.py",
+        {
+            "value.py": "VALUE = 1\n",
+            "tests/test_value.py": "import pytest\nfrom value import VALUE\n\n\ndef test_value():\n"
+            "    assert VALUE == 2\n",
+        },
+    ),
+    "unittest": (
+        "python -m unittest discover -s tests",
+        "value.py",
+        {
+            "value.py": "VALUE = 1\n",
+            "tests/test_value.py": "import unittest\nfrom value import VALUE\n\n\nclass ValueTest(unittest.TestCase):\n"
+            "    def test_value(self):\n        self.assertEqual(VALUE, 2)\n",
+        },
+    ),
+    "node": (
+        "npm test",
+        "value.mjs",
+        {
+            "package.json": '{"name": "x", "version": "1.0.0", "scripts": {"test": "node --test"}}\n',
+            "value.mjs": "export const value = 1;\n",
+            "value.test.mjs": NODE,
+        },
+    ),
+    "make": ("make test", "value.txt", {"Makefile": "test:\n\tgrep -q 2 value.txt\n", "value.txt": "1\n"}),
+}
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("default_image")
+@pytest.mark.parametrize("kind", PROJECTS)
+def test_each_kind_of_project_is_tested(kind: str, tmp_path: Path) -> None:
+    command, path, files = PROJECTS[kind]
+    repository = make_repository(tmp_path / "repository", files)
+    program = Program(tmp_path)
+    # Mended: fails on the base, passes now.
+    run = ("--model", "offline", "--accept")
+    done = program.run("run", str(repository), "-p", f"replace 1 with 2 in {path}", *run, "verified")
+    assert done.returncode == 0, done.stdout + done.stderr
+    baseline, running, verdict = (event for event in program.events() if isinstance(event, ev.Verification))
+    assert (baseline.verdict, running.verdict, verdict.verdict) == ("baseline", "running", "passes")
+    assert {baseline.command, running.command, verdict.command} == {command}
+    assert baseline.exit_code not in (0, None)
+    assert verdict.exit_code == 0
+    # Broken: passes on the base, fails now.
+    git(repository, "merge", "-q", "--ff-only", f"backspace/replace-1-with-2-in-{path.replace('.', '-')}")
+    broken = Program(tmp_path / "again")
+    done = broken.run("run", str(repository), "-p", f"replace 2 with 3 in {path}", *run, "all")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "verdict    newly fails" in done.stdout
+    assert done.stderr.startswith("backspace-tui: the accepted changes make tests fail that passed before")
+    assert git(repository, "branch", "--list", "backspace/replace-2*") == ""
