@@ -13,6 +13,9 @@ LABEL: Final = 7
 """Width of the label before a line of the Thinking pane."""
 
 _LINE: Final = 140
+_TOLD: Final = ("verify", "commit", "push", "pull_request")
+"""Stages whose result is an event of its own."""
+
 _COMMANDS: Final = frozenset({"run_command", "start_service"})
 _VERDICT_STYLES: Final = {"passes": "good", "fails as before": "warn", "newly fails": "bad", "not verified": "warn"}
 
@@ -82,7 +85,7 @@ class Feed:
             case ev.StageStarted() if event.stage != "done":
                 attempt = f" (attempt {event.attempt})" if event.attempt > 1 else ""
                 thinking.append(Entry(f"── {event.stage}{attempt}", "faint"))
-            case ev.StageFinished() if event.outcome != "ok" or event.detail:
+            case ev.StageFinished() if event.outcome != "ok" or (event.detail and event.stage not in _TOLD):
                 style = {"failed": "bad", "ok": "muted"}.get(event.outcome, "warn")
                 words = " ".join(
                     part for part in (event.outcome if event.outcome != "ok" else "", event.detail) if part

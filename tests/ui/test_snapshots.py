@@ -63,6 +63,6 @@ def test_pull_request(sample: Sample, snap_compare: Compare) -> None:
     assert snap_compare(BackspaceApp(launch_of(sample)), terminal_size=(120, 40), run_before=_pressed("P"))
 
 
-def test_replay_at_the_plan(sample: Sample, snap_compare: Compare) -> None:
+def test_replay_three_steps_back(sample: Sample, snap_compare: Compare) -> None:
     app = BackspaceApp(launch_of(sample, replay=True))
     assert snap_compare(app, terminal_size=(120, 40), run_before=_pressed("left", "left", "left"))

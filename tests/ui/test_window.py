@@ -69,6 +69,13 @@ async def test_moving_between_hunks_files_and_panes(sample: Sample) -> None:
     async with opened(launch_of(sample)) as window:
         await window.ready()
         diff = window.workspace.diff
+        at = diff.cursor
+        await window.press("down", "j", "k", "down")
+        assert diff.cursor == at + 2
+        await window.press("end")
+        assert diff.cursor == diff.line_count() - 1
+        await window.press("home")
+        assert diff.cursor == 0
         await window.press("]", "]")
         assert (diff.path, diff.hunk_index) == ("shop/cart.py", 2)
         await window.press("]")

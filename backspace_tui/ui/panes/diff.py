@@ -48,6 +48,7 @@ class DiffView(LineView):
         self._owners: list[int] = []
         self._empty = "what the agent changes shows here"
         self._left = 0
+        self._digits = 3
         self._generation = 0
 
     # Content
@@ -174,7 +175,7 @@ class DiffView(LineView):
         bar = Segment("▌" if current else " ", styles["bar"])
         if row.kind == "line":
             return self._line(row, hunk, bar)
-        pad = Segment(" " * (2 * self._digits() + 2), styles["faint"])
+        pad = Segment(" " * (2 * self._digits + 2), styles["faint"])
         if row.kind == "gap":
             return Drawn([bar, pad, Segment(f"⋯ {row.text}", styles["faint"])])
         assert hunk is not None  # every other row belongs to one
@@ -190,7 +191,7 @@ class DiffView(LineView):
     # Drawing
 
     def _line(self, row: DiffRow, hunk: HunkView | None, bar: Segment) -> Drawn:
-        styles, digits = self.styles_of_app, self._digits()
+        styles, digits = self.styles_of_app, self._digits
         rejected = hunk is not None and hunk.state == "rejected" and row.sign != " "
         names = {"+": ("added",), "-": ("removed",)}.get(row.sign, ())
         ground = styles.of(*names) if names and not rejected else None
@@ -262,10 +263,6 @@ class DiffView(LineView):
             Segment("~" * max(3, width - left - len(label) - 2), styles["faint"]),
         ]
 
-    def _digits(self) -> int:
-        lines = len(self._work) if self._work else max((row.old + row.new for row in self._rows), default=0)
-        return max(3, len(str(lines)))
-
     def _headline(self) -> None:
         parts = [self.path] if self.path else []
         if self.hunks:
@@ -289,6 +286,7 @@ class DiffView(LineView):
             self._rows = build(self.hunks, self._work, self.context, self.unfolded)
         else:
             self._rows = plain_file(self._work or ())
+        self._digits = max(3, len(str(max((max(row.old, row.new) for row in self._rows), default=0))))
         self._owners = []
         if self.hunks:
             owner = len(self.hunks) - 1

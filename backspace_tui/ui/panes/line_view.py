@@ -30,8 +30,8 @@ class Drawn(NamedTuple):
     fill: Style | None = None
 
 
-class LineView(ScrollView, can_focus=True):
-    """Base of the panes. A subclass says how many lines it has and draws one of them.
+class LineView(ScrollView, can_focus=True, inherit_bindings=False):
+    """Base of the panes; keys are the workspace's alone. A subclass says how many lines it has and draws one of them.
 
     Lines are drawn again only when :meth:`identity` says that they differ, when the width or the theme changed, or
     after :meth:`forget`. With :attr:`follows` the view stays at its end while lines arrive, until it is
