@@ -124,7 +124,7 @@ def _workspace(arguments: list[str]) -> int:
 
     opening.check_terminal()
     template = opening.session(options, prompt="", interactive=True)
-    return opening.window(template=template, remote=options.remote)
+    return opening.window(template=template, remote=options.remote, debug=options.debug)
 
 
 def _run(arguments: list[str]) -> int:

@@ -70,7 +70,7 @@ def run(*, headless: bool, backend: str, debug: bool) -> int:
     started = first_event(repository, ground, interactive=not headless)
     if headless:
         return _headless(started)
-    return opening.window(template=started, prompt=PROMPT, notice=_notice(ground))
+    return opening.window(template=started, prompt=PROMPT, notice=_notice(ground), debug=debug)
 
 
 def _say(line: str) -> None:

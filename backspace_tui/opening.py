@@ -134,6 +134,7 @@ def window(
     prompt: str = "",
     remote: bool = False,
     notice: str = "",
+    debug: bool = False,
 ) -> int:
     """Open the window on a new session, a present one, or a replay."""
     from backspace_tui.ui.launch import Launch
@@ -150,6 +151,7 @@ def window(
         theme=settings.ui.theme,
         notice=notice,
         remote=remote,
+        debug=debug,
     )
     from backspace_tui.ui.app import run as run_window
 
