@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Literal
 
 from backspace_tui.sessions.errors import SessionError
 
@@ -20,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
             return _prune()
 
 
-def _build(kind: str) -> int:
+def _build(kind: Literal["default", "slim"]) -> int:
     from backspace_tui.sandbox import images
 
     image = images.build(kind, progress=lambda line: print(line, flush=True))
