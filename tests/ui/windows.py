@@ -48,6 +48,7 @@ class Window:
         workspace = self.workspace
         await self.until(lambda: workspace.desk.review is not None and workspace.diff.hunks, "the review")
         await self.until(lambda: workspace.diff.coloured, "the colours")
+        await self.until(lambda: workspace.files.selected == workspace.diff.path, "the file in the tree")
         await self.pilot.pause()
 
     def text(self) -> str:

@@ -77,8 +77,8 @@ class DiffView(LineView):
         if work != self._work:
             self._work = work
             self._rebuild(anchor)
-            if at_first:
-                self.go_to(self.cursor, centre=True)
+            if at_first:  # the context that came above the hunk is to be seen too
+                self.scroll_to(y=max(0, self.cursor - self.page_height // 4), animate=False)
         self._spans = spans
         self._generation += 1
         self.forget()

@@ -32,19 +32,28 @@ class FilesView(LineView):
         self._tree = FileTree((), {})
         self._opened: dict[str, bool] = {}
         self._rows: list[TreeRow] = []
+        self._wanted = ""
         self.filter: Filter = "all"
         self.note = "reading the repository ..."
 
     def show(self, tree: FileTree, note: str) -> None:
         """Show a tree that was built elsewhere, since building takes time; ``note`` stands for an empty one."""
         self.note = note
-        at = self._rows[self.cursor].path if self._rows else ""
         self._tree = tree
-        self._relist(at)
+        self._relist(self.selected)
+        if self._wanted:
+            self.select(self._wanted)
+
+    @property
+    def selected(self) -> str:
+        """The path at the cursor, or empty."""
+        return self._rows[self.cursor].path if self._rows else ""
 
     def select(self, path: str) -> None:
         """Put the cursor on ``path`` without announcing it; its folders open."""
-        if self._rows and self._rows[self.cursor].path == path:
+        self._wanted = path  # the tree may come later
+        if self.selected == path:
+            self._wanted = ""
             return
         parts = path.split("/")
         for count in range(1, len(parts)):
@@ -55,9 +64,10 @@ class FilesView(LineView):
                 self._rows = self._tree.rows(self._opened, self.filter)
         for index, row in enumerate(self._rows):
             if row.path == path:
+                self._wanted = ""
                 self.cursor = index
                 self.resize_to_lines()
-                LineView.go_to(self, index)
+                self.go_to(index)
                 return
 
     def enter_folder(self) -> None:
@@ -84,7 +94,7 @@ class FilesView(LineView):
         """All files, then the changed ones, then those with something undecided."""
         self.filter = FILTERS[(FILTERS.index(self.filter) + 1) % len(FILTERS)]
         self.headline("" if self.filter == "all" else self.filter)
-        self._relist(self._rows[self.cursor].path if self._rows else "")
+        self._relist(self.selected)
 
     def move(self, count: int) -> None:
         super().move(count)
