@@ -36,6 +36,8 @@ def decide(job: Job, command: cmd.Decide) -> int:
         state = job.state
         if not state.base_tree:
             raise DecisionRefused("there is nothing to review yet")
+        if not command.hunks:
+            raise DecisionRefused("name a hunk")
         located = _locate(project(job.objects, state), command)
         for file, item in located:
             _check(file, item, command)

@@ -1,7 +1,8 @@
 """A session's log: ``events.jsonl``, append-only, one writer, any number of readers.
 
 The first line names the format, every other line is one event. A line counts only when it is complete, so a writer
-that dies in the middle of one loses that line and no other.
+that dies in the middle of one loses that line and no other. Events that belong together are written at once, and all
+but the last of them end in a space: they count only with the last.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ FORMAT: Final[dict[str, Any]] = {"format": "backspace-tui-session", "version": e
 LOG_NAME: Final = "events.jsonl"
 
 _HEADER: Final = to_json(FORMAT) + b"\n"
+
+_MORE: Final = b" "
 
 # A power failure may cost these lines; losing one costs no decision and no work that was paid for.
 _NOT_SYNCED: Final = (ev.AgentThinking, ev.ToolOutput, ev.ToolStarted, ev.ModelCalled, ev.ModelFailed, ev.FileEdit)
@@ -107,13 +110,14 @@ def _check_header(line: bytes) -> None:
 def parse(data: bytes, name: str = LOG_NAME, *, header: bool = True) -> tuple[list[ev.AnyEvent], int]:
     """The events at the start of ``data`` and the length in bytes of the part that holds them.
 
-    What follows the last good line and holds no good line itself is a torn tail: not part of that length.
+    What follows the last good line and holds no good line itself is a torn tail: not part of that length. Neither are
+    events whose companions are missing.
 
     Raises:
         SessionError: not a session log, a newer format, or damage in front of good lines.
     """
     events: list[ev.AnyEvent] = []
-    good = position = 0
+    good = position = complete = 0
     bad_line = 0
     number = 0
     while (end := data.find(b"\n", position)) >= 0:
@@ -135,8 +139,9 @@ def parse(data: bytes, name: str = LOG_NAME, *, header: bool = True) -> tuple[li
         else:
             if bad_line:
                 raise SessionError(f"{name} is damaged at line {bad_line}: restore it from a backup")
-            good = position
-    return events, good
+            if not line.endswith(_MORE):
+                good, complete = position, len(events)
+    return events[:complete], good
 
 
 def _read(path: Path) -> bytes:
@@ -231,7 +236,7 @@ class EventLog:
         with self._mutex:
             now = self._clock()
             numbered = [_stamped(event, self._seq + n, now) for n, event in enumerate(events, 1)]
-            data = b"".join(encode(event) + b"\n" for event in numbered)
+            data = (_MORE + b"\n").join(encode(event) for event in numbered) + b"\n"
             self._write(data, durable=not all(isinstance(event, _NOT_SYNCED) for event in numbered))
             self._events.extend(numbered)
             self._seq += len(numbered)

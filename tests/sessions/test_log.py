@@ -165,6 +165,27 @@ def test_a_log_torn_at_any_byte_loses_only_the_torn_line(tmp_path: Path) -> None
             assert path.read_bytes().startswith(whole[: max(complete, ends[0])])
 
 
+def test_events_written_together_count_only_together(tmp_path: Path) -> None:
+    with EventLog.open(tmp_path) as log:
+        log.append(ev.Paused())
+        alone = log.path.stat().st_size
+        log.extend([ev.Message(role="user", text="one"), ev.Message(role="user", text="two"), ev.Resumed()])
+    whole = log.path.read_bytes()
+    assert [json.loads(line)["seq"] for line in whole.splitlines()[1:]] == [1, 2, 3, 4]
+    assert [event.seq for event in read_events(tmp_path)] == [1, 2, 3, 4]
+    for cut in range(alone, len(whole)):
+        log.path.write_bytes(whole[:cut])
+        tail = LogTail(tmp_path)
+        assert [event.seq for event in tail.read()] == [1]
+        with log.path.open("ab") as file:
+            file.write(whole[cut:])
+        assert [event.seq for event in tail.read()] == [2, 3, 4]
+        log.path.write_bytes(whole[:cut])
+        with EventLog.open(tmp_path) as repaired:
+            assert repaired.last_seq == 1
+        assert log.path.stat().st_size == alone
+
+
 def test_damage_in_the_middle_is_named_and_not_cut_away(tmp_path: Path) -> None:
     whole = write(tmp_path, ev.StageStarted(), ev.Paused(), ev.Resumed())
     lines = whole.splitlines(keepends=True)

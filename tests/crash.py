@@ -1,0 +1,321 @@
+"""One scripted session for the tests of crashes: an agent that answers by the conversation alone, and its human."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from backspace_tui.config import Settings
+from backspace_tui.core import commands as cmd
+from backspace_tui.core import events as ev
+from backspace_tui.core.state import SessionState, fold
+from backspace_tui.sessions import client
+from backspace_tui.sessions.errors import SessionError
+from backspace_tui.sessions.log import read_events
+from backspace_tui.sessions.objects import Objects
+from backspace_tui.sessions.review import review
+from backspace_tui.sessions.store import is_running
+from tests.models.openai_server import OpenAIServer, Request, Turn, call, text
+from tests.program import CART, git, wait_for
+
+HOST = (sys.executable, "-m", "tests.crash_host")
+ROOT = Path(__file__).resolve().parent.parent
+STEER = "Please leave a note in STEERED.md too."
+FEEDBACK = "Also write HELPED.md."
+FOLLOW_UP = "And now MORE.md."
+WHY = "no debug files"
+FIXED = CART.replace("price for", "price * quantity for")
+NEW_FILES = {"tax.py": "RATE = 2\n", "built.txt": "built\n", "STEERED.md": "steered\n", "HELPED.md": "helped\n"}
+ACCEPTED = {"cart.py": FIXED, **NEW_FILES, "MORE.md": "more\n"}
+"""What the branch holds in the end, over the base."""
+
+COMMAND = "python3 -m unittest discover -s tests; echo built > built.txt"
+
+
+def agent(body: Mapping[str, Any]) -> Turn:
+    """The agent's next turn: the first step whose calls are not in the conversation yet."""
+    messages = body["messages"]
+    said = [message["content"] for message in messages if message["role"] == "user"]
+    if not body.get("tools"):
+        if any("# Changes" in words for words in said):
+            return text("APPROVE" if "HELPED.md" in said[0] else f"REVISE\n{FEEDBACK}")
+        return text("1. mend cart.py\n2. run the tests")
+    made = {
+        (made["function"]["name"], made["function"]["arguments"])
+        for message in messages
+        for made in message.get("tool_calls") or ()
+    }
+    steps = [
+        text("Let me look.") + call("list_files") + call("read_file", path="cart.py"),
+        text("The quantity is left out.") + call("edit_file", path="cart.py", old="price for", new="price * quantity for"),
+        call("write_file", path="tax.py", content="RATE = 2\n") + call("write_file", path="debug.txt", content="x\n"),
+        call("run_command", command=COMMAND),
+    ]  # fmt: skip
+    for heard, path in ((STEER, "STEERED.md"), (f"[feedback] {FEEDBACK}", "HELPED.md"), (FOLLOW_UP, "MORE.md")):
+        if heard in said:
+            steps.append(call("write_file", path=path, content=path.split(".")[0].lower() + "\n"))
+        elif heard == STEER:
+            steps.append(call("run_command", command="echo waiting"))
+    for step in steps:
+        if any((part.name, json.dumps(dict(part.arguments))) not in made for part in step.calls):
+            return step
+    return call("finish", summary="The total counts quantities.")
+
+
+class GatedServer(OpenAIServer):
+    """Holds back the agent's answer once it has nothing left to do but hear the human, until ``gate`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(agent)
+        self.gate = threading.Event()
+
+    def take(self, request: Request) -> Turn:
+        if agent(request.body).calls[:1] and agent(request.body).calls[0].arguments.get("command") == "echo waiting":
+            while not self.gate.wait(0.02) and not self.closing.is_set():
+                pass
+        return super().take(request)
+
+
+@dataclass
+class Human:
+    """Drives one session over its socket, starting its process again whenever it has died."""
+
+    directory: Path
+    started: ev.SessionStarted
+    env: Mapping[str, str]
+    starts: int = 0
+    acknowledged: list[int] = field(default_factory=list)
+
+    def events(self) -> list[ev.AnyEvent]:
+        try:
+            return read_events(self.directory)
+        except SessionError:
+            return []
+
+    def state(self) -> SessionState:
+        return fold(self.events())
+
+    def keep_running(self) -> None:
+        """Start the process unless it runs; one that dies while it starts is started again by the next call."""
+        if is_running(self.directory):
+            return
+        self.starts += 1
+        begun = bool(self.events())
+        request = cmd.HostRequest(directory=str(self.directory), started=None if begun else self.started)
+        with contextlib.suppress(SessionError), _environment(self.env):
+            client.launch(request, argv=HOST)
+
+    def until(self, condition: Callable[[SessionState], bool], what: str) -> SessionState:
+        """Wait for the log, through any number of deaths."""
+
+        def there() -> SessionState | None:
+            self.keep_running()
+            state = self.state()
+            return state if condition(state) else None
+
+        found: SessionState = wait_for(there, what)
+        return found
+
+    def ask(self, make: Callable[[], cmd.AnyCommand], stands: Callable[[list[ev.AnyEvent]], bool]) -> None:
+        """Have a command carried out once: what the log holds already is not sent again after a crash.
+
+        Every acknowledged command must stand in the log at once.
+        """
+
+        def carried_out() -> bool:
+            if stands(self.events()):
+                return True
+            self.keep_running()
+            try:
+                with client.Client.connect(self.directory) as connection:
+                    reply = connection.send(make())
+            except SessionError:
+                return stands(self.events())
+            if reply.error:
+                return False
+            assert stands(self.events()), f"acknowledged and not in the log: {make()}"
+            self.acknowledged.append(reply.seq)
+            return True
+
+        wait_for(carried_out, "a command to be carried out")
+
+    def hunks(self, *paths: str) -> tuple[str, ...]:
+        with Objects(self.directory / "repo.git") as objects:
+            shown = review(objects, self.state())
+        return tuple(item.hunk.id for file in shown.files if file.path in paths for item in file.hunks)
+
+    def decide(self, action: Any, *paths: str, comment: str = "") -> None:
+        """Decide about every hunk of ``paths`` as one group."""
+        before = len(_decisions(self.events(), action))
+        self.ask(
+            lambda: cmd.Decide(hunks=self.hunks(*paths), action=action, comment=comment),
+            lambda events: len(_decisions(events, action)) > before,
+        )
+
+    def undo(self) -> None:
+        before = len(_decisions(self.events(), "undo"))
+        self.ask(cmd.Undo, lambda events: len(_decisions(events, "undo")) > before)
+
+    def say(self, words: str) -> None:
+        self.ask(
+            lambda: cmd.Say(text=words),
+            lambda events: any(isinstance(event, ev.Message) and event.text == words for event in events),
+        )
+
+    def publish(self) -> None:
+        before = len(_published(self.events()))
+        self.ask(cmd.Publish, lambda events: len(_published(events)) > before)
+
+    def quit(self) -> None:
+        """End the process in an orderly way."""
+
+        def ended() -> bool:
+            if isinstance(self.events()[-1], ev.SessionFinished) and not is_running(self.directory):
+                return True
+            self.keep_running()
+            with contextlib.suppress(SessionError), client.Client.connect(self.directory) as connection:
+                connection.send(cmd.Quit())
+            return False
+
+        wait_for(ended, "the process to end")
+
+
+def _decisions(events: list[ev.AnyEvent], action: str) -> list[ev.Decision]:
+    return [event for event in events if isinstance(event, ev.Decision) and event.action == action]
+
+
+def _published(events: list[ev.AnyEvent]) -> list[ev.StageFinished]:
+    return [e for e in events if isinstance(e, ev.StageFinished) and e.stage == "review" and e.outcome == "ok"]
+
+
+@contextlib.contextmanager
+def _environment(env: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def first_event(directory: Path, repository: Path, backend: str, **more: Any) -> ev.SessionStarted:
+    """What starts the session of these tests."""
+    settings = msgspec.to_builtins(more.pop("settings", Settings()))
+    return ev.SessionStarted(
+        session=directory.name, repository=str(repository), prompt="Mend the total", version="0", models=("test",),
+        sandbox=backend, settings=settings, **more,
+    )  # fmt: skip
+
+
+def play(human: Human, server: GatedServer) -> None:
+    """The whole story: steer and decide while the agent works, publish, decide again, ask for more."""
+    human.until(lambda state: "built.txt" in state.edits, "the command's file")
+    human.decide("accept", "cart.py")
+    human.decide("reject", "debug.txt", comment=WHY)
+    human.decide("accept", "built.txt")
+    human.undo()
+    human.say(STEER)
+    server.gate.set()
+    human.until(lambda state: state.stage == "review" and state.stage_open, "the review")
+    human.decide("accept", "tax.py", "STEERED.md", "HELPED.md")
+    human.publish()
+    human.until(lambda state: state.stage == "done" and state.stage_open, "the request")
+    human.decide("accept", "built.txt")
+    human.until(lambda state: state.stage == "review" and state.stage_open, "the reopened review")
+    human.publish()
+    human.until(lambda state: state.stage == "done" and state.stage_open, "the second request")
+    human.say(FOLLOW_UP)
+    human.until(
+        lambda state: "MORE.md" in state.edits and state.stage == "review" and state.stage_open, "the follow-up"
+    )
+    human.decide("accept", "MORE.md")
+    human.publish()
+    human.until(lambda state: state.stage == "done" and state.stage_open, "the last request")
+    human.quit()
+
+
+def check_log(human: Human) -> None:
+    """The log is whole, and every decision, message and commit stands in it once."""
+    events = human.events()
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    decisions = Counter((d.action, d.path) for d in events if isinstance(d, ev.Decision))
+    assert decisions == {
+        ("accept", "cart.py"): 1, ("reject", "debug.txt"): 1, ("accept", "built.txt"): 2, ("undo", "built.txt"): 1,
+        ("accept", "tax.py"): 1, ("accept", "STEERED.md"): 1, ("accept", "HELPED.md"): 1, ("accept", "MORE.md"): 1,
+    }  # fmt: skip
+    said = Counter(e.text for e in events if isinstance(e, ev.Message) and e.kind in ("steer", "prompt", "feedback"))
+    assert said == {STEER: 1, FEEDBACK: 1, FOLLOW_UP: 1}
+    replies = [e for e in events if isinstance(e, ev.ModelReplied) and e.stage == "implement"]
+    calls = Counter(call.id for reply in replies for call in reply.tool_calls)
+    results = Counter(e.call_id for e in events if isinstance(e, ev.ToolFinished))
+    assert calls == results
+    edits = Counter((e.path, e.by) for e in events if isinstance(e, ev.FileEdit))
+    assert set(edits.values()) == {1}
+    commits = [e.commit for e in events if isinstance(e, ev.GitOperation) and e.operation == "commit"]
+    assert len(set(commits)) == 3
+    assert all(human.state().last_seq >= seq for seq in human.acknowledged)
+
+
+def check_branch(repository: Path, state: SessionState, base: Mapping[str, str]) -> None:
+    """One commit over the base with exactly the accepted content; the checkout is as it was."""
+    assert git(repository, "rev-list", "--count", f"main..{state.branch}") == "1\n"
+    assert git(repository, "rev-parse", f"{state.branch}^") == git(repository, "rev-parse", "main")
+    assert git(repository, "rev-parse", state.branch).strip() == state.commit
+    assert git(repository, "for-each-ref", "--format=%(refname:short)").split() == [state.branch, "main"]
+    paths = git(repository, "ls-tree", "-r", "--name-only", state.branch).split()
+    found = {path: git(repository, "show", f"{state.branch}:{path}") for path in paths}
+    assert found == {**base, **ACCEPTED}
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def check_requests(bodies: list[dict[str, Any]]) -> None:
+    """Every result stands behind its call once, and what was said was told once, in every request."""
+    talks = [body["messages"] for body in bodies if body.get("tools")]
+    for talk in talks:
+        open_calls: list[str] = []
+        for message in talk:
+            if message["role"] == "tool":
+                assert message["tool_call_id"] == open_calls.pop(0)
+                continue
+            assert not open_calls
+            open_calls = [made["id"] for made in message.get("tool_calls") or ()]
+        assert not open_calls
+        said = [message["content"] for message in talk if message["role"] == "user"]
+        assert max(Counter(said).values()) == 1
+        assert sum(WHY in words for words in said) <= 1
+    last = [message["content"] for message in talks[-1] if message["role"] == "user"]
+    assert [words for words in last if words in (STEER, f"[feedback] {FEEDBACK}", FOLLOW_UP)] == [
+        STEER, f"[feedback] {FEEDBACK}", FOLLOW_UP,
+    ]  # fmt: skip
+    assert sum(WHY in words for words in last) == 1
+
+
+def adopt_orphans() -> None:
+    """Have everything that a killed process of ours leaves behind become a child of this one."""
+    assert ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0) == 0
+
+
+def children() -> list[str]:
+    """This process's living children, orphans included: process ids with their command lines."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            if parent == str(os.getpid()) and state != "Z":
+                found.append(f"{entry.name} " + (entry / "cmdline").read_text().replace("\0", " ")[:300])
+    return found

@@ -1,0 +1,174 @@
+"""A session's process that kills itself: the real host with a plain model client, and SIGKILL at chosen log writes.
+
+``CRASH_PLAN`` names a folder: ``mode`` says how to die (see :func:`die_at`), ``seen`` holds the positions where it has
+died before, so that a session which is started again and again dies once at each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from backspace_tui import wiring
+from backspace_tui.core import events as ev
+from backspace_tui.core.protocols import (
+    Cancelled,
+    CancelToken,
+    ChatMessage,
+    ModelObserver,
+    ModelReply,
+    ModelRequest,
+    ModelUnavailable,
+    ToolCall,
+)  # fmt: skip
+from backspace_tui.core.redact import Redactor
+from backspace_tui.engine import host
+from backspace_tui.engine.job import Parts
+from backspace_tui.models.prompts import load_prompts
+from backspace_tui.sandbox.factory import Factory
+from backspace_tui.sessions.client import read_request
+from backspace_tui.sessions.log import EventLog
+
+
+class PlainModel:
+    """One request over HTTP a turn, without a library, so that a process starts in no time."""
+
+    names = ("test",)
+
+    def __init__(self, url: str) -> None:
+        self._url = urlsplit(url)
+
+    def complete(self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken) -> ModelReply:
+        observer.called("test", 1)
+        tools = [{"type": "function", "function": {"name": tool.name, "parameters": {}}} for tool in request.tools]
+        body: dict[str, Any] = {"model": "test", "messages": [_message(item) for item in request.messages]}
+        connection = http.client.HTTPConnection(self._url.netloc, timeout=60)
+        connection.connect()
+        forget = cancel.on_cancel(lambda: connection.sock.shutdown(2))
+        try:
+            headers = {"Content-Type": "application/json", "Connection": "close"}
+            data = json.dumps(body | ({"tools": tools} if tools else {}))
+            connection.request("POST", f"{self._url.path}/chat/completions", data, headers)
+            answer = json.loads(connection.getresponse().read())
+            choice = answer["choices"][0]["message"]
+        except (OSError, http.client.HTTPException, ValueError, KeyError) as problem:
+            if cancel.cancelled:
+                raise Cancelled from None
+            observer.failed("test", str(problem), None)
+            raise ModelUnavailable(f"test: {problem}") from None
+        finally:
+            forget()
+            connection.close()
+        text = choice.get("content") or ""
+        observer.streamed("text", text or "(thinking)")
+        calls = tuple(
+            ToolCall(call["id"], call["function"]["name"], json.loads(call["function"]["arguments"]))
+            for call in choice.get("tool_calls", ())
+        )
+        return ModelReply("test", text, calls, tokens_in=100, tokens_out=20, usd=0.01, seconds=0.1)
+
+
+def _message(item: ChatMessage) -> dict[str, Any]:
+    result: dict[str, Any] = {"role": item.role, "content": item.text}
+    if item.tool_calls:
+        result["tool_calls"] = [
+            {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": json.dumps(c.arguments)}}
+            for c in item.tool_calls
+        ]
+    if item.tool_call_id:
+        result["tool_call_id"] = item.tool_call_id
+    return result
+
+
+def position(event: ev.AnyEvent, stage: str) -> str:
+    """What kind of moment the writing of ``event`` is: its type, its stage, and what it is about."""
+    stage = event.stage if isinstance(event, ev.StageStarted) else stage
+    about: object = ""
+    match event:
+        case ev.StageFinished():
+            about = event.outcome
+        case ev.Message():
+            about = (event.kind, event.text[:40])
+        case ev.ToolStarted():
+            about = (event.tool, *(event.arguments.get(name) for name in ("path", "command")))
+        case ev.ToolFinished():
+            about = (event.tool, event.text[:20])
+        case ev.FileEdit():
+            about = event.path
+        case ev.Decision():
+            about = (event.action, event.path)
+        case ev.Verification():
+            about = event.verdict
+        case ev.GitOperation():
+            about = (event.operation, event.commit[:7])
+        case _:
+            pass
+    return f"{type(event).__name__} {stage} {about}"
+
+
+def die_at(plan: Path) -> None:
+    """Die by SIGKILL at the first write of each new position: ``after`` it, or ``torn``: inside it or just before it."""
+    mode = (plan / "mode").read_text()
+    seen_file = plan / "seen"
+    seen = set(seen_file.read_text().splitlines()) if seen_file.exists() else set()
+    only = (plan / "only").read_text().splitlines() if (plan / "only").exists() else None
+    extend, write = EventLog.extend, EventLog._write
+    stage = "prepare"
+    doomed = ""
+
+    def dying_extend(self: EventLog, events: Iterable[ev.AnyEvent]) -> list[ev.AnyEvent]:
+        nonlocal stage, doomed
+        events = list(events)
+        key = " + ".join(position(event, stage) for event in events).replace("\n", " ")
+        if key not in seen and (only is None or any(key.startswith(item) for item in only)):
+            with seen_file.open("a") as file:
+                file.write(key + "\n")
+            doomed = key
+        stored = extend(self, events)
+        if doomed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        stage = next((e.stage for e in events if isinstance(e, ev.StageStarted)), stage)
+        return stored
+
+    def dying_write(self: EventLog, data: bytes, *, durable: bool) -> None:
+        if doomed and mode == "torn":
+            draw = hashlib.sha256(doomed.encode()).digest()
+            cut = int.from_bytes(draw[:4]) % len(data) if draw[4] % 4 else 0
+            os.write(self._descriptor, data[:cut])
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(self, data, durable=durable)
+
+    EventLog.extend = dying_extend  # type: ignore[method-assign]
+    EventLog._write = dying_write  # type: ignore[method-assign]
+
+
+def make_parts(started: ev.SessionStarted) -> Parts:
+    settings = wiring.settings_of(started)
+    return Parts(
+        model=PlainModel(os.environ["CRASH_URL"]),
+        sandboxes=Factory(wiring.spec(started, settings)),
+        forge=lambda remote, source: wiring.make_forge(remote, source, settings),
+        prompts=load_prompts(),
+        settings=settings,
+        redactor=Redactor([], salt=started.session.encode()),
+    )
+
+
+def main() -> int:
+    if plan := os.environ.get("CRASH_PLAN"):
+        die_at(Path(plan))
+    exit_code = host.run(read_request(sys.stdin.buffer.read()), make_parts, host.announce)
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()
