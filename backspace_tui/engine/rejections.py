@@ -8,6 +8,7 @@ from backspace_tui.core.terminal_text import clip
 from backspace_tui.core.trees import Entry, File
 from backspace_tui.engine.job import Job
 from backspace_tui.engine.review import apply_hunks
+from backspace_tui.sessions.review import review
 
 LINES_LIMIT = 4_000
 
@@ -27,15 +28,12 @@ def _reject(job: Job, rejections: tuple[ev.Rejected, ...]) -> None:
         return
     state = job.state
     changes = {change.path: change for change in job.objects.changes(state.accepted_tree, state.work_tree)}
+    wanted = {(item.path, item.hunk) for item in rejections}
     touched: dict[str, File | None] = {}
-    for path in dict.fromkeys(item.path for item in rejections):
-        change = changes.get(path)
-        if change is None:
-            continue
-        present = {hunk.id for hunk in job.objects.hunks(change)}
-        ids = {item.hunk for item in rejections if item.path == path} & present
-        if ids:
-            touched[path] = apply_hunks(job, change, ids, core.reject)
+    for file in review(job.objects, state).files:
+        ids = {item.local for item in file.hunks if item.state == "rejected" and (file.path, item.hunk.id) in wanted}
+        if ids - {""}:
+            touched[file.path] = apply_hunks(job, changes[file.path], ids - {""}, core.reject)
     told = "\n\n".join(_told(item) for item in rejections)
     detail = f"The user rejected these changes. They are out of your files; do not make them again.\n\n{told}"
     _write(job, touched, "rejected", detail, rejections)

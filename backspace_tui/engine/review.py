@@ -127,7 +127,7 @@ def _check(file: ReviewFile, item: ReviewHunk, command: cmd.Decide) -> None:
 def _staged(job: Job, state: SessionState, located: Iterable[Located], action: str) -> dict[str, File | None]:
     chosen: dict[str, set[str]] = {}
     for file, item in located:
-        chosen.setdefault(file.path, set()).add(item.hunk.id)
+        chosen.setdefault(file.path, set()).add(item.local)
     if action == "accept":
         changes = {change.path: change for change in job.objects.changes(state.accepted_tree, state.work_tree)}
         function = core.accept
@@ -138,7 +138,7 @@ def _staged(job: Job, state: SessionState, located: Iterable[Located], action: s
 
 
 def apply_hunks(job: Job, change: FileChange, ids: Iterable[str], function: Staging) -> File | None:
-    """What a path holds after ``function`` (accept, unaccept or reject) took the hunks with these ids."""
+    """What a path holds after ``function`` (accept, unaccept or reject) took the hunks with these local ids."""
     return function(change, *job.objects.sides(change), frozenset(ids))
 
 

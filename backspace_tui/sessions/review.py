@@ -48,7 +48,8 @@ class ReviewHunk(msgspec.Struct, frozen=True):
     ``why`` is the ``seq`` of the ``file_edit`` that made it (0: none is known), ``comment`` the human's. ``changed``
     is an open hunk that takes the place of one that was already looked at: accepted, rejected or marked as reviewed.
     ``gone`` marks a rejected hunk that is no longer in the agent's files: nothing but undo applies to it, and its
-    starts are 0.
+    starts are 0. ``local`` is the id that :mod:`backspace_tui.core.hunks` gives it in its own diff: of hunks with the
+    same lines in one file, the second is ``...-2`` here whether or not the first is accepted, and there it is not.
     """
 
     hunk: Hunk
@@ -56,6 +57,7 @@ class ReviewHunk(msgspec.Struct, frozen=True):
     why: int
     comment: str
     gone: bool = False
+    local: str = ""
 
 
 class ReviewFile(msgspec.Struct, frozen=True):
@@ -146,18 +148,20 @@ def _hunks(
     path: str,
 ) -> tuple[ReviewHunk, ...]:
     edits = state.edits.get(path, ())
-    accepted_hunks = objects.hunks(taken) if taken is not None else ()
-    pending_hunks = objects.hunks(pending) if pending is not None else ()
+    accepted = objects.hunks(taken) if taken is not None else ()
+    open_ = objects.hunks(pending) if pending is not None else ()
+    accepted_hunks, pending_hunks = _numbered(accepted, open_)
     present = {hunk.id for hunk in (*pending_hunks, *accepted_hunks)}
     vanished = [set(lines) for hunk, lines in looked_at if hunk not in present]
     made = frozenset[int]().union(*(hunk.additions for hunk in accepted_hunks))
     result = [
-        ReviewHunk(hunk, "accepted", _why(objects, edits, hunk), state.comments.get(hunk.id, ""))
-        for hunk in accepted_hunks
+        ReviewHunk(hunk, "accepted", _why(objects, edits, hunk), state.comments.get(hunk.id, ""), local=own.id)
+        for hunk, own in zip(accepted_hunks, accepted, strict=True)
     ]
-    for hunk in pending_hunks:
+    for hunk, own in zip(pending_hunks, open_, strict=True):
         found = _pending_state(hunk, state, vanished, made)
-        result.append(ReviewHunk(hunk, found, _why(objects, edits, hunk), state.comments.get(hunk.id, "")))
+        why = _why(objects, edits, hunk)
+        result.append(ReviewHunk(hunk, found, why, state.comments.get(hunk.id, ""), local=own.id))
     result.sort(key=lambda item: (item.hunk.new_start, item.hunk.old_start))
     result.extend(
         ReviewHunk(_rejected_hunk(item), "rejected", edits[-1].seq if edits else 0, item.comment, gone=True)
@@ -165,6 +169,24 @@ def _hunks(
         if item.hunk not in present
     )
     return tuple(result)
+
+
+def _numbered(accepted: tuple[Hunk, ...], pending: tuple[Hunk, ...]) -> tuple[list[Hunk], list[Hunk]]:
+    """Both with ids that are different: hunks with the same lines count through both, in the order of A's lines."""
+    places = sorted(
+        [(hunk.new_start, 0, index, hunk.id) for index, hunk in enumerate(accepted)]
+        + [(hunk.old_start, 1, index, hunk.id) for index, hunk in enumerate(pending)]
+    )
+    seen: dict[str, int] = {}
+    names: dict[tuple[int, int], str] = {}
+    for _, side, index, own in places:
+        name = own.partition("-")[0]
+        seen[name] = seen.get(name, 0) + 1
+        names[side, index] = name if seen[name] == 1 else f"{name}-{seen[name]}"
+    return (
+        [msgspec.structs.replace(hunk, id=names[0, index]) for index, hunk in enumerate(accepted)],
+        [msgspec.structs.replace(hunk, id=names[1, index]) for index, hunk in enumerate(pending)],
+    )
 
 
 def _why(objects: Objects, edits: tuple[Edit, ...], hunk: Hunk) -> int:
