@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from backspace_tui import doctor
 from backspace_tui.config import ModelSettings
+from backspace_tui.doctor import checks as doctor
+from backspace_tui.doctor.machine import logind_texts
 from backspace_tui.models.choose import Choice
 from backspace_tui.sandbox.engine import EngineStatus
 from backspace_tui.sandbox.images import ImageStatus
@@ -25,11 +26,23 @@ FORBIDDEN = EngineStatus(False, "permission denied on the Docker socket", "sudo 
 ABSENT = EngineStatus(False, "Docker is not installed", "see the manual")
 STOPPED = EngineStatus(False, "the Docker Engine is not running", "sudo systemctl start docker")
 TERMINAL = doctor.Terminal("xterm-256color", "truecolor", "UTF-8", (120, 40))
+INSIDE = """Name:	cat
+Uid:	1000	1000	1000	1000
+CapEff:	0000000000000000
+NoNewPrivs:	1
+Seccomp:	2
+Seccomp_filters:	1
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0
+"""  # noqa: E501
 GOOD = doctor.Facts(
     git="git version 2.39.5",
     engine=ENGINE,
     image=ImageStatus("default", "backspace-tui/default:1", "sha256:1", 700_000_000),
     bubblewrap="",
+    inside=INSIDE,
+    sandbox_problem="",
     settings_problem="",
     models=Choice((ModelSettings("anthropic/x"),), "chosen by the keys present"),
     keys=("ANTHROPIC_API_KEY",),
@@ -75,6 +88,42 @@ def test_no_isolation_at_all_is_a_failure() -> None:
     assert checks["isolation"].status == "fail"
     assert checks["isolation"].fix == FORBIDDEN.fix
     assert doctor.exit_code(list(checks.values())) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("Uid:\t1000", "Uid:\t0", "as root"),
+        ("CapEff:\t0000000000000000", "CapEff:\t00000000a80425fb", "capabilities"),
+        ("NoNewPrivs:\t1", "NoNewPrivs:\t0", "gain privileges"),
+        ("Seccomp:\t2", "Seccomp:\t0", "filtered"),
+        ("    lo:", "  eth0:" + "       1" * 16 + "\n    lo:", "network"),
+    ],
+)
+def test_isolation_that_is_not_in_force_is_a_failure(old: str, new: str, said: str) -> None:
+    assert old in INSIDE
+    check = judged(inside=INSIDE.replace(old, new))["isolation"]
+    assert check.status == "fail"
+    assert said in check.detail
+
+
+def test_sandbox_that_does_not_open_is_a_failure() -> None:
+    check = judged(inside="", sandbox_problem="the limits are not supported")["isolation"]
+    assert (check.status, "not supported" in check.detail) == ("fail", True)
+
+
+def test_bubblewrap_has_no_filter() -> None:
+    assert (
+        judged(engine=STOPPED, image=None, inside=INSIDE.replace("Seccomp:\t2", "Seccomp:\t0"))["isolation"].status
+        == "warn"
+    )
+
+
+@pytest.mark.docker
+def test_isolation_is_in_force_in_docker(tmp_path: Path, default_image: str) -> None:
+    found = found_by(run_doctor(tmp_path, "--json"))
+    assert (found["docker"]["status"], found["image"]["status"], found["isolation"]["status"]) == ("ok", "ok", "ok")
+    assert "no network" in found["isolation"]["detail"]
 
 
 def test_missing_image_is_told_from_a_missing_engine() -> None:
@@ -173,7 +222,7 @@ def test_drop_ins_count_by_name_and_the_first_folder_hides_the_others(tmp_path: 
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert doctor.logind_texts([str(etc), str(lib), str(tmp_path / "no")]) == ["etc main", "first", "second"]
+    assert logind_texts([str(etc), str(lib), str(tmp_path / "no")]) == ["etc main", "first", "second"]
 
 
 def run_doctor(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,37 +1,26 @@
-"""``backspace-tui doctor``: what works here, and for what does not the one command that mends it.
-
-Probing (:func:`probe`) and judging (:func:`judge` and the functions it calls) are apart: the latter are pure.
-"""
+"""What is found on a machine, and what it means. Pure: :mod:`backspace_tui.doctor.machine` does the looking."""
 
 from __future__ import annotations
 
-import getpass
-import json
-import locale
-import os
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from backspace_tui import config, paths
-from backspace_tui.core.terminal_text import clean
-from backspace_tui.models.choose import DEFAULTS, Choice, ChoiceError, choose
-from backspace_tui.sandbox.bubblewrap import probe_bubblewrap
-from backspace_tui.sandbox.engine import EngineStatus, probe_engine
-from backspace_tui.sandbox.images import ImageStatus, image_status
+from backspace_tui import paths
+from backspace_tui.models.choose import DEFAULTS, Choice
+from backspace_tui.sandbox.engine import EngineStatus
+from backspace_tui.sandbox.images import ImageStatus
 
 Status = Literal["ok", "warn", "fail"]
 
 SMALLEST_GIT: Final = (2, 25)
 """``git fast-import`` and partial history as they are used here."""
+
+INSIDE: Final = ("cat", "/proc/self/status", "/proc/net/dev")
+"""What is asked inside of a sandbox to see whether its isolation is in force."""
 
 LITTLE_SPACE: Final = 1 << 30
 NO_SPACE: Final = 64 << 20
@@ -45,7 +34,6 @@ INSTALLERS: Final[Mapping[str, tuple[str, dict[str, str]]]] = {
     "brew": ("brew install", {"docker": "--cask docker"}),
 }
 
-LOGIND_FOLDERS: Final = ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd")
 KEEP_PROCESSES: Final = (
     "sudo mkdir -p /etc/systemd/logind.conf.d && printf '[Login]\\nKillUserProcesses=no\\n' | "
     "sudo tee /etc/systemd/logind.conf.d/50-backspace-tui.conf && sudo systemctl restart systemd-logind"
@@ -91,12 +79,18 @@ class Logind:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that was probed. ``bubblewrap`` is why it does not work, empty where it does."""
+    """Everything that was probed.
+
+    ``bubblewrap`` is why it does not work, empty where it does. ``inside`` is what a sandbox of the best kind that
+    works here says of itself (:data:`INSIDE`), empty where none was opened; ``sandbox_problem`` is why that failed.
+    """
 
     git: str
     engine: EngineStatus
     image: ImageStatus | None
     bubblewrap: str
+    inside: str
+    sandbox_problem: str
     settings_problem: str
     models: Choice | str
     keys: tuple[str, ...]
@@ -109,25 +103,9 @@ class Facts:
     installers: tuple[str, ...]
 
 
-def run(*, as_json: bool) -> int:
-    """Print all findings; 0 when all that is needed works."""
-    checks = judge(probe())
-    if as_json:
-        print(json.dumps([msgspec.to_builtins(check) for check in checks], ensure_ascii=True))
-    else:
-        for check in checks:
-            print(f"{check.status:<5} {check.name:<10} {clean(check.detail)}")
-            if check.fix:
-                print(f"{'':<16} mend it: {check.fix}")
-    return exit_code(checks)
-
-
 def exit_code(checks: Sequence[Check]) -> int:
     """0 unless something that is needed does not work."""
     return int(any(check.status == "fail" for check in checks))
-
-
-# Judging
 
 
 def judge(facts: Facts) -> list[Check]:
@@ -180,14 +158,41 @@ def check_sandbox(facts: Facts) -> list[Check]:
         checks.append(Check("bubblewrap", "ok", "works (run --sandbox bubblewrap)"))
     else:
         checks.append(Check("bubblewrap", "warn", facts.bubblewrap, "" if engine.ok else docker.fix))
-    if engine.ok:
-        checks.append(Check("isolation", "ok", f"docker: no network, read-only root, {engine.isolation}"))
-    elif usable:
-        detail = "only reduced isolation (bubblewrap): no limit on memory, processor or disk use as a whole"
-        checks.append(Check("isolation", "warn", detail, docker.fix))
-    else:
-        checks.append(Check("isolation", "fail", "neither docker nor bubblewrap works: nothing can be run", docker.fix))
+    checks.append(_isolation(facts, docker.fix))
     return checks
+
+
+def _isolation(facts: Facts, fix: str) -> Check:
+    engine = facts.engine
+    if not engine.ok and facts.bubblewrap:
+        return Check("isolation", "fail", "neither docker nor bubblewrap works: nothing can be run", fix)
+    if facts.sandbox_problem:
+        return Check("isolation", "fail", f"no sandbox can be opened: {facts.sandbox_problem}", "backspace-tui demo")
+    holes = weaknesses(facts.inside, filtered=engine.ok) if facts.inside else []
+    if holes:
+        return Check("isolation", "fail", f"a sandbox was opened, but {', '.join(holes)}", "docker info")
+    seen = "no network, no capabilities, not root" if facts.inside else "not tried before the image is made"
+    if engine.ok:
+        return Check("isolation", "ok", f"docker: {seen}; {engine.isolation}")
+    detail = f"only bubblewrap, reduced isolation: {seen}; no limit on all memory or on the processor, no seccomp"
+    return Check("isolation", "warn", detail, fix)
+
+
+def weaknesses(inside: str, *, filtered: bool) -> list[str]:
+    """What is open in the sandbox that answered :data:`INSIDE`; ``filtered`` expects a seccomp filter too."""
+    fields = dict(re.findall(r"^(\w+):\s*(\S+)", inside, re.M))
+    found = []
+    if fields.get("Uid") == "0":
+        found.append("commands run as root")
+    if fields.get("CapEff", "").strip("0"):
+        found.append("commands have capabilities")
+    if fields.get("NoNewPrivs") != "1":
+        found.append("commands can gain privileges")
+    if filtered and fields.get("Seccomp") != "2":
+        found.append("no system call is filtered")
+    if set(re.findall(r"^\s*([\w.@-]+):\s*\d+(?:\s+\d+){15}\s*$", inside, re.M)) - {"lo"}:
+        found.append("there is a network")
+    return found
 
 
 def _docker_fix(engine: EngineStatus, installers: Sequence[str]) -> str:
@@ -294,113 +299,3 @@ def parse_logind(texts: Sequence[str]) -> tuple[bool | None, tuple[str, ...]]:
             elif not comment or kill is None:
                 kill = value.lower() in ("1", "yes", "true", "on", "y", "t")
     return kill, excluded
-
-
-# Probing
-
-
-def probe() -> Facts:
-    """Look at this machine; never raises for what does not work."""
-    from backspace_tui.core.protocols import SandboxError
-
-    engine = probe_engine()
-    image: ImageStatus | None = None
-    if engine.ok:
-        try:
-            image = image_status()
-        except SandboxError as problem:
-            engine = EngineStatus(False, str(problem), "docker info")
-    settings, settings_problem = config.Settings(), ""
-    try:
-        settings = config.load()
-    except config.ConfigError as problem:
-        settings_problem = str(problem)
-    return Facts(
-        git=_output("git", "--version"),
-        engine=engine,
-        image=image,
-        bubblewrap=probe_bubblewrap(),
-        settings_problem=settings_problem,
-        models=_models(settings),
-        keys=tuple(name for _, names, _ in DEFAULTS for name in names if os.environ.get(name)),
-        github_token=next((name for name in ("GITHUB_TOKEN", "GITHUB_PAT") if os.environ.get(name)), ""),
-        terminal=_terminal(),
-        data_dir=_data_dir(paths.data_dir()),
-        logind=_logind(),
-        user=_user(),
-        root=os.geteuid() == 0,
-        installers=tuple(name for name in INSTALLERS if shutil.which(name)),
-    )
-
-
-def _output(*command: str) -> str:
-    """What a command prints; empty where it is missing or fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False, errors="replace")
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
-
-
-def _models(settings: config.Settings) -> Choice | str:
-    try:
-        return choose([], settings.models, os.environ)
-    except ChoiceError as problem:
-        return str(problem)
-
-
-def _terminal() -> Terminal:
-    try:
-        size: tuple[int, int] | None = tuple(os.get_terminal_size(sys.stdout.fileno()))  # type: ignore[assignment]
-    except (OSError, ValueError):
-        size = None
-    term, colorterm = os.environ.get("TERM", ""), os.environ.get("COLORTERM", "").lower()
-    return Terminal(term, colorterm, locale.getpreferredencoding(False), size)
-
-
-def _data_dir(path: Path) -> DataDir:
-    """Try it out in the folder itself, or in the one in which it will be created; nothing is left there."""
-    there = next(folder for folder in (path, *path.parents) if folder.exists())
-    try:
-        with tempfile.TemporaryFile(dir=there) as file:
-            file.write(b"x")
-            file.flush()
-        return DataDir(str(path), "", shutil.disk_usage(there).free)
-    except OSError as problem:
-        return DataDir(str(path), problem.strerror or str(problem), 0)
-
-
-def _logind() -> Logind:
-    if not Path("/run/systemd/system").is_dir():
-        return Logind(running=False, kill=None)
-    kill, excluded = parse_logind(logind_texts(LOGIND_FOLDERS))
-    answer = _output(
-        "busctl", "get-property", "org.freedesktop.login1", "/org/freedesktop/login1",
-        "org.freedesktop.login1.Manager", "KillUserProcesses",
-    )  # fmt: skip
-    return Logind(True, answer.split() == ["b", "true"] if answer.startswith("b ") else kill, excluded)
-
-
-def logind_texts(folders: Sequence[str], read: Callable[[Path], str] = Path.read_text) -> list[str]:
-    """The settings files of logind in the order in which they count: the main file, then drop-ins by name.
-
-    Of main files and of drop-ins with the same name only the one in the first of ``folders`` counts.
-    """
-    main = next((path for folder in folders if (path := Path(folder, "logind.conf")).is_file()), None)
-    drop_ins = {
-        path.name: path for folder in reversed(folders) for path in Path(folder, "logind.conf.d").glob("*.conf")
-    }
-    texts = []
-    for path in [*([main] if main else []), *(drop_ins[name] for name in sorted(drop_ins))]:
-        try:
-            texts.append(read(path))
-        except (OSError, UnicodeDecodeError):
-            continue
-    return texts
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
