@@ -6,6 +6,7 @@ Nothing heavy is imported before it is known that it is needed: the window's fir
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import sys
@@ -51,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Names and texts hold characters that not every terminal's encoding has.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        # Here, where a reader that went away is met in peace.
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -59,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except Exception as problem:
         if debug:
-            raise
+            import traceback
+
+            traceback.print_exc()
         return _report(problem)
 
 
@@ -86,7 +92,10 @@ def _system_error(problem: OSError) -> Exception:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    # The first frame does not wait for the garbage collector; the window turns it on again behind it.
+    gc.disable()
     if arguments and arguments[0] in COMMANDS:
+        gc.enable()
         return COMMANDS[arguments[0]](arguments[1:])
     return _workspace(arguments)
 

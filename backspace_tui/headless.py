@@ -42,6 +42,8 @@ def describe(event: ev.AnyEvent) -> str:
             return f"session    {event.session}  {event.repository}\n{models}"
         case ev.StageStarted() if event.stage != "done":
             return f"stage      {event.stage}" + (f" (attempt {event.attempt})" if event.attempt > 1 else "")
+        case ev.StageFinished(stage="prepare", detail=detail, data={"sandbox": sandbox}):
+            return f"           {first_line(detail)}\nsandbox    {sandbox}"
         case ev.StageFinished(detail=detail) if detail and event.stage not in ("implement", "critique"):
             return f"           {first_line(detail)}"
         case ev.Message(kind="plan", text=text):

@@ -75,6 +75,13 @@ def _repository(given: str) -> str:
     if urls.is_url(given) and not Path(given).exists():
         if problem := urls.unsupported(given):
             raise SessionError(f"{urls.without_credentials(given)} {problem}", 2)
+        if (bare := urls.without_credentials(given)) != given:
+            # The session's log and git's command line would show them.
+            raise SessionError(
+                f"the address holds a user name or password; give {bare} and let git's credential helper "
+                "(or GITHUB_TOKEN) bring them",
+                2,
+            )
         return given
     if problem := check_path(given):
         raise SessionError(problem, 2)

@@ -123,6 +123,7 @@ class Program:
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.data = folder / "data"
+        self.prefix: tuple[str, ...] = ()
         kept = {name: os.environ[name] for name in ("PATH", "DOCKER_HOST", "LANG", "TMPDIR") if name in os.environ}
         self.env = {
             **kept,
@@ -136,7 +137,7 @@ class Program:
         (folder / "config.toml").touch()
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "backspace_tui", *arguments]
+        return [*self.prefix, sys.executable, "-m", "backspace_tui", *arguments]
 
     def run(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         """Run to the end; output is text."""

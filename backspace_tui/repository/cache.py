@@ -119,4 +119,5 @@ def _runners(git_dir: Path, url: str) -> Iterator[Runner]:
 
 def _without(line: str, url: str) -> str:
     # Git repeats the address, which was named already.
+    line = re.sub(r"^unable to access '[^']*': ", "", line).rstrip(".")
     return line.replace(url, "it").replace(without_credentials(url), "it")

@@ -7,6 +7,7 @@ GitPython adds what it is given to the environment of this process; so names tha
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -26,6 +27,7 @@ import git
 from git.exc import GitCommandNotFound
 
 _CHUNK: Final = 1 << 20
+_NO_SPACE: Final = ("No space left on device", "Out of diskspace", "Disk quota exceeded")
 
 
 class Process:
@@ -33,6 +35,7 @@ class Process:
 
     def __init__(self, runner: Runner, arguments: Sequence[str], stdin: int | IO[bytes]) -> None:
         self._name = _command(arguments)
+        self._folder = runner.folder
         try:
             # GitPython's wrapper ends the process when it is collected, so it is held on to.
             self._guard: Any = cast(
@@ -82,12 +85,15 @@ class Process:
 
         Raises:
             GitFailed: the status is not one of ``ok``.
+            RepositoryError: neither is it, and there is no space left.
         """
         output = b"" if self.stdout.closed else self.stdout.read()
         status = self._process.wait()
         self._drain.join()
         if status not in ok:
             said = self._said.decode("utf-8", "replace")
+            if any(words in said for words in _NO_SPACE) or _is_full(self._folder):
+                raise RepositoryError(f"no space left on the disk of {self._folder}: free some space, then resume")
             raise GitFailed(f"git {self._name} failed: {first_line(self._said)}", status, said)
         return status, output
 
@@ -202,6 +208,14 @@ class _killed_by:
             self._kill()
             if self._cancel is not None and self._cancel.cancelled:
                 raise Cancelled from None
+
+
+def _is_full(folder: str) -> bool:
+    # Not every command of git says why it could not write.
+    try:
+        return shutil.disk_usage(folder).free < 4096
+    except OSError:
+        return False
 
 
 def _command(arguments: Sequence[str]) -> str:
