@@ -66,6 +66,9 @@ def make_parts(started: SessionStarted) -> Parts:
     from backspace_tui.sandbox.factory import Factory
 
     settings, progress = settings_of(started), Progress()
+    offline = started.models == ("offline",)
+    if offline and (problem := refusal(started.prompt)):
+        raise SessionError(problem, exit_code=2)
     return Parts(
         model=make_model(started, settings),
         sandboxes=Factory(spec(started, settings), progress),
@@ -74,7 +77,19 @@ def make_parts(started: SessionStarted) -> Parts:
         settings=settings,
         redactor=Redactor(secrets(), salt=started.session.encode()),
         progress=progress,
+        refuse=refusal if offline else lambda _prompt: "",
     )
+
+
+def refusal(prompt: str) -> str:
+    """Why the offline agent cannot do what is asked, or an empty string."""
+    from backspace_tui.models.offline import GrammarError, check_prompt
+
+    try:
+        check_prompt(prompt)
+    except GrammarError as problem:
+        return str(problem)
+    return ""
 
 
 def make_model(started: SessionStarted, settings: Settings) -> Model:

@@ -41,9 +41,11 @@ def run(request: cmd.HostRequest, make_parts: MakeParts, ready: Callable[[cmd.Ho
     try:
         lock = Lock(directory)
         lock.acquire()
+        # A new session that cannot be leaves no log.
+        parts = make_parts(request.started) if request.started is not None else None
         log = EventLog.open(directory)
         started = _first_event(log, request)
-        parts = make_parts(started)
+        parts = parts or make_parts(started)
         job = _job(directory, request, started, log, parts)
         server = Server(job, socket_path(directory))
     except (SessionError, RepositoryError) as problem:

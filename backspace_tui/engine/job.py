@@ -39,7 +39,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Parts:
-    """The outside, as the wiring hands it in. ``forge`` takes the remote's URL (or ``None``) and the checkout."""
+    """The outside, as the wiring hands it in.
+
+    ``forge`` takes the remote's URL (or ``None``) and the checkout; ``refuse`` says why the model cannot take a
+    prompt at all, or nothing.
+    """
 
     model: Model
     sandboxes: SandboxFactory
@@ -48,6 +52,7 @@ class Parts:
     settings: Settings
     redactor: Redactor
     progress: Progress = field(default_factory=Progress)
+    refuse: Callable[[str], str] = lambda _prompt: ""
 
 
 class StageResult(msgspec.Struct, frozen=True):

@@ -90,6 +90,8 @@ def _say(job: Job, text: str) -> int:
         raise review.DecisionRefused("say something")
     with job.recorder.changed:
         steers = _stage(job) in AGENT_STAGES and not job.control.stop
+        if not steers and (problem := job.parts.refuse(text)):
+            raise review.DecisionRefused(problem)
         text = job.parts.redactor.redact(clean(text))
         return job.recorder.emit(ev.Message(role="user", kind="steer" if steers else "prompt", text=text)).seq
 

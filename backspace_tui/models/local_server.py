@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -31,9 +32,18 @@ def servers(env: Mapping[str, str]) -> Iterator[ModelSettings]:
         yield from _ollama(ollama_address(env["OLLAMA_HOST"]), 2.0)
     else:
         for port in PORTS:
+            if not _listens(port):
+                continue
             base = f"http://127.0.0.1:{port}"
             found = _ollama(base, PROBE_SECONDS) if port == PORTS[0] else []
             yield from found or _openai(f"{base}/v1", PROBE_SECONDS)
+
+
+def _listens(port: int) -> bool:
+    # Asked first, because an HTTP client takes longer to import than a window has time.
+    with socket.socket() as probe:
+        probe.settimeout(PROBE_SECONDS)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _ollama(base: str, timeout: float) -> list[ModelSettings]:

@@ -265,7 +265,7 @@ def start_session(template: ev.SessionStarted, prompt: str) -> Launched:
             # Nothing happened in it: an empty session would only stand in the user's list.
             with contextlib.suppress(SessionError):
                 remove(directory)
-        return Launched("", one_line(error), prompt)
+        return Launched("", str(error), prompt)
     return Launched(os.fspath(directory))
 
 

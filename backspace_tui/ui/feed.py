@@ -85,6 +85,8 @@ class Feed:
             case ev.StageStarted() if event.stage != "done":
                 attempt = f" (attempt {event.attempt})" if event.attempt > 1 else ""
                 thinking.append(Entry(f"── {event.stage}{attempt}", "faint"))
+            case ev.StageFinished(outcome="again"):
+                pass
             case ev.StageFinished() if event.outcome != "ok" or (event.detail and event.stage not in _TOLD):
                 style = {"failed": "bad", "ok": "muted"}.get(event.outcome, "warn")
                 words = " ".join(

@@ -41,13 +41,17 @@ def badges(review: Review) -> dict[str, Badge]:
 def hunk_views(file: ReviewFile, thoughts: Mapping[int, str]) -> tuple[HunkView, ...]:
     """The hunks of ``file`` in the order of their place; ``thoughts`` gives the words behind an edit by its seq.
 
-    All hunks of a file name its newest edit, so the words stand once, under the last open hunk.
+    Words that stand behind several open hunks stand once, under the last of them.
     """
-    views = [_view(item, file) for item in ordered(file)]
-    last = next((index for index in reversed(range(len(views))) if not views[index].settled), -1)
-    if last >= 0 and (thought := thoughts.get(file.hunks[0].why, "")):
-        views[last] = views[last]._replace(why=thought)
-    return tuple(views)
+    views = []
+    said: set[int] = set()
+    for item in reversed(ordered(file)):
+        view = _view(item, file)
+        if not view.settled and item.why not in said:
+            said.add(item.why)
+            view = view._replace(why=thoughts.get(item.why, ""))
+        views.append(view)
+    return tuple(reversed(views))
 
 
 def ordered(file: ReviewFile) -> list[ReviewHunk]:

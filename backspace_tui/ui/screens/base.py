@@ -23,6 +23,7 @@ from backspace_tui.ui.panes.diff import DiffView
 from backspace_tui.ui.panes.files import FilesView
 from backspace_tui.ui.panes.line_view import LineView
 from backspace_tui.ui.panes.thinking import SandboxView, ThinkingView
+from backspace_tui.ui.panes.transcript import Entry
 
 if TYPE_CHECKING:
     from backspace_tui.sessions.objects import Objects
@@ -140,8 +141,13 @@ class WorkspaceBase(Screen[None]):
         return self._objects
 
     def say(self, message: str, style: str = "warn") -> None:
-        """One line on the status line for a while."""
-        self.status.say(message, style)
+        """One line on the status line for a while; more of them in a dialog as well."""
+        first, _, rest = message.partition("\n")
+        self.status.say(first, style)
+        if rest:
+            from backspace_tui.ui.screens.dialogs import TextDialog
+
+            self.app.push_screen(TextDialog(first, [Entry(line, "text") for line in rest.split("\n")]))
 
     def refresh_status(self) -> None:
         """The status line and the open question, from the state."""

@@ -53,8 +53,7 @@ class Navigation(WorkspaceBase):
         file = self.desk.file(path)
         if file is None:
             return ()
-        why = file.hunks[0].why
-        return hunk_views(file, {why: self.desk.thought_of(why)})
+        return hunk_views(file, {item.why: self.desk.thought_of(item.why) for item in file.hunks})
 
     def load_content(self) -> None:
         """Read the shown file's two sides in the background: first its lines, then its colours."""
@@ -281,8 +280,9 @@ class Navigation(WorkspaceBase):
         if file is None or self.diff.hunk is None:
             self.say("no hunk here", "muted")
             return
-        call = self.desk.call_of(file.hunks[0].why)
-        entries = why_entries(call, self.diff.hunk.comment)
+        shown = self.diff.hunk
+        why = next((item.why for item in file.hunks if item.hunk.id == shown.id), 0)
+        entries = why_entries(self.desk.call_of(why), shown.comment)
         self.app.push_screen(TextDialog(f"Why  {self.diff.path}", entries, indent=12))
 
     def action_leave(self) -> None:
