@@ -254,7 +254,8 @@ class GitOperation(Event, frozen=True, tag="git_operation"):
     """Something happened in a repository.
 
     ``operation``: ``base`` (B was imported: ``commit``, ``tree``, ``branch`` the user's branch or empty when
-    detached, ``detail`` what the user should know, such as uncommitted changes left out), ``snapshot`` (W and the
+    detached, ``tag`` the nearest one, ``detail`` what the user should know, such as uncommitted changes left out),
+    ``snapshot`` (W and the
     rollback tree outside a tool call), ``rejected`` and ``restored`` (rejections carried out in W or put back into
     it: ``hunks``, and ``before``, W until then), ``commit`` (``commit``, ``tree``, ``branch`` ours), ``push``.
     """
@@ -267,6 +268,7 @@ class GitOperation(Event, frozen=True, tag="git_operation"):
     before: str = ""
     snapshot: str = ""
     branch: str = ""
+    tag: str = ""
     command: str = ""
     output: str = ""
     hunks: tuple[str, ...] = ()

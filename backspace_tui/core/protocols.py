@@ -253,8 +253,10 @@ class SandboxSpec(msgspec.Struct, frozen=True):
 class SandboxFactory(Protocol):
     """Opens sandboxes for a session: the agent's, and a fresh one for each verification."""
 
-    def open(self, files: Mapping[str, File], *, session: str, purpose: str) -> Sandbox:
+    def open(self, files: Mapping[str, File], *, session: str, purpose: str, tag: str = "") -> Sandbox:
         """A started sandbox that holds ``files``; ``purpose`` is ``agent`` or ``verify``.
+
+        ``tag`` is a tag for the throwaway repository, since version numbers are often made from the nearest one.
 
         Raises:
             SandboxError: no engine, no image, engine full: with the one thing to do.

@@ -54,6 +54,7 @@ class SessionState(msgspec.Struct, frozen=True):
     base_commit: str = ""
     base_tree: str = ""
     base_branch: str = ""
+    base_tag: str = ""
     branch: str = ""
     accepted_tree: str = ""
     work_tree: str = ""
@@ -277,6 +278,7 @@ def _git(state: SessionState, event: ev.GitOperation) -> SessionState:
                 base_commit=event.commit,
                 base_tree=event.tree,
                 base_branch=event.branch,
+                base_tag=event.tag,
                 accepted_tree=event.tree,
                 work_tree=event.tree,
                 snapshot=event.tree,

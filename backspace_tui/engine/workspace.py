@@ -56,8 +56,9 @@ class Workspace:
             SandboxError: it cannot be opened.
         """
         if self._box is None:
+            state = self._recorder.state
             box = self._sandboxes.open(
-                self.files(self._recorder.state.snapshot), session=self._session, purpose=SESSION_LABEL
+                self.files(state.snapshot), session=self._session, purpose=SESSION_LABEL, tag=state.base_tag
             )
             with self._lock:
                 if self._closed:

@@ -28,15 +28,15 @@ class Factory:
         self._pruned = False
         self._lock = threading.Lock()
 
-    def open(self, files: Mapping[str, File], *, session: str, purpose: str) -> SupervisedSandbox:
-        """A started sandbox that holds ``files``; ``purpose`` is ``agent`` or ``verify``.
+    def open(self, files: Mapping[str, File], *, session: str, purpose: str, tag: str = "") -> SupervisedSandbox:
+        """A started sandbox that holds ``files``, its throwaway ``.git`` with ``tag``; for the agent or to verify.
 
         Raises:
             SandboxError: no engine, no image, engine full: with the one thing to do.
         """
         sandbox = self.start(limits_of(self.spec), session, purpose)
         try:
-            sandbox.load(files)
+            sandbox.load(files, tag=tag)
         except BaseException:
             sandbox.close()
             raise

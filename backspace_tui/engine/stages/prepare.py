@@ -16,7 +16,9 @@ def run(job: Job) -> StageResult:
     started = job.started
     try:
         source = locate(started.repository)
-        base = job.repository.import_base(source, include_dirty=started.include_dirty)
+        base = job.repository.import_base(
+            source, include_dirty=started.include_dirty, progress=job.parts.progress, cancel=job.control.cancel
+        )
         wanted = branch_name(started.prompt)
         branch = free_branch(source.path, wanted) if source.path is not None else wanted
     except RepositoryError as problem:
@@ -24,7 +26,9 @@ def run(job: Job) -> StageResult:
     if (job.state.base_commit, job.state.base_tree) != (base.commit, base.tree):
         detail = _dirty_notice(len(base.dirty), started.include_dirty)
         job.recorder.emit(
-            ev.GitOperation(operation="base", commit=base.commit, tree=base.tree, branch=base.branch, detail=detail)
+            ev.GitOperation(
+                operation="base", commit=base.commit, tree=base.tree, branch=base.branch, tag=base.tag, detail=detail
+            )
         )
     data = {
         "branch": branch,

@@ -69,7 +69,9 @@ def _command(job: Job, tree: str) -> str:
 
 
 def _test(job: Job, tree: str, command: str) -> tuple[Result, str]:
-    box = job.parts.sandboxes.open(job.workspace.files(tree), session=job.started.session, purpose="verify")
+    box = job.parts.sandboxes.open(
+        job.workspace.files(tree), session=job.started.session, purpose="verify", tag=job.state.base_tag
+    )
     try:
         result = box.run(command, timeout=TIMEOUT, cancel=job.control.cancel)
     finally:
