@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import signal
 import sys
 import threading
 from collections import Counter
@@ -20,16 +21,18 @@ from backspace_tui.config import Settings
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState, fold
-from backspace_tui.sessions import client
+from backspace_tui.sandbox.engine import connect
+from backspace_tui.sessions import client, store
 from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.log import read_events
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.review import review
 from backspace_tui.sessions.store import is_running
 from tests.models.openai_server import OpenAIServer, Request, Turn, call, text
-from tests.program import CART, git, wait_for
+from tests.program import CART, git, make_repository, wait_for
 
 HOST = (sys.executable, "-m", "tests.crash_host")
+PR_SET_CHILD_SUBREAPER = 36
 ROOT = Path(__file__).resolve().parent.parent
 STEER = "Please leave a note in STEERED.md too."
 FEEDBACK = "Also write HELPED.md."
@@ -58,7 +61,7 @@ def agent(body: Mapping[str, Any]) -> Turn:
     }
     steps = [
         text("Let me look.") + call("list_files") + call("read_file", path="cart.py"),
-        text("The quantity is left out.") + call("edit_file", path="cart.py", old="price for", new="price * quantity for"),
+        text("It is left out.") + call("edit_file", path="cart.py", old="price for", new="price * quantity for"),
         call("write_file", path="tax.py", content="RATE = 2\n") + call("write_file", path="debug.txt", content="x\n"),
         call("run_command", command=COMMAND),
     ]  # fmt: skip
@@ -73,18 +76,33 @@ def agent(body: Mapping[str, Any]) -> Turn:
     return call("finish", summary="The total counts quantities.")
 
 
-class GatedServer(OpenAIServer):
-    """Holds back the agent's answer once it has nothing left to do but hear the human, until ``gate`` is set."""
+class Script(OpenAIServer):
+    """Answers by the conversation alone; ``gates`` hold back every answer whose call's text contains their name."""
 
-    def __init__(self) -> None:
+    def __init__(self, agent: Callable[[Mapping[str, Any]], Turn], *gates: str) -> None:
         super().__init__(agent)
-        self.gate = threading.Event()
+        self.agent = agent
+        self.gates = {name: threading.Event() for name in gates}
 
     def take(self, request: Request) -> Turn:
-        if agent(request.body).calls[:1] and agent(request.body).calls[0].arguments.get("command") == "echo waiting":
-            while not self.gate.wait(0.02) and not self.closing.is_set():
-                pass
+        turn = self.agent(request.body)
+        for name, gate in self.gates.items():
+            if any(name in str(dict(part.arguments)) for part in turn.calls):
+                while not gate.wait(0.02) and not self.closing.is_set():
+                    pass
         return super().take(request)
+
+
+def steps(*turns: Turn) -> Callable[[Mapping[str, Any]], Turn]:
+    """An agent that takes these turns in order, however often it is asked for each, and then finishes."""
+
+    def agent(body: Mapping[str, Any]) -> Turn:
+        if not body.get("tools"):
+            return text("1. do it") if "# Changes" not in body["messages"][-1]["content"] else text("APPROVE")
+        taken = sum(message["role"] == "assistant" for message in body["messages"])
+        return turns[taken] if taken < len(turns) else call("finish", summary="Done.")
+
+    return agent
 
 
 @dataclass
@@ -92,8 +110,11 @@ class Human:
     """Drives one session over its socket, starting its process again whenever it has died."""
 
     directory: Path
+    repository: Path
     started: ev.SessionStarted
     env: Mapping[str, str]
+    headless: bool = False
+    raises_budget: bool = False
     starts: int = 0
     acknowledged: list[int] = field(default_factory=list)
 
@@ -111,10 +132,8 @@ class Human:
         if is_running(self.directory):
             return
         self.starts += 1
-        begun = bool(self.events())
-        request = cmd.HostRequest(directory=str(self.directory), started=None if begun else self.started)
-        with contextlib.suppress(SessionError), _environment(self.env):
-            client.launch(request, argv=HOST)
+        with contextlib.suppress(SessionError):
+            self.start()
 
     def until(self, condition: Callable[[SessionState], bool], what: str) -> SessionState:
         """Wait for the log, through any number of deaths."""
@@ -122,7 +141,12 @@ class Human:
         def there() -> SessionState | None:
             self.keep_running()
             state = self.state()
-            return state if condition(state) else None
+            if condition(state):
+                return state
+            if self.raises_budget and state.paused.startswith("budget"):
+                with contextlib.suppress(SessionError):
+                    self.send(cmd.Resume())
+            return None
 
         found: SessionState = wait_for(there, what)
         return found
@@ -173,9 +197,44 @@ class Human:
             lambda events: any(isinstance(event, ev.Message) and event.text == words for event in events),
         )
 
+    def answer(self, words: str) -> None:
+        self.ask(
+            lambda: cmd.Answer(text=words),
+            lambda events: any(isinstance(event, ev.Answer) and event.text == words for event in events),
+        )
+
     def publish(self) -> None:
         before = len(_published(self.events()))
         self.ask(cmd.Publish, lambda events: len(_published(events)) > before)
+
+    def kill(self) -> None:
+        """SIGKILL the process, if it runs."""
+        if is_running(self.directory):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(store.holder(self.directory), signal.SIGKILL)
+        wait_for(lambda: not is_running(self.directory), "the process to be gone")
+
+    def ended(self) -> SessionState:
+        """Wait for the process to end by itself."""
+        wait_for(lambda: not is_running(self.directory), "the process to end")
+        return self.state()
+
+    def send(self, command: cmd.AnyCommand) -> cmd.Reply:
+        """Ask the running process for something."""
+        with client.Client.connect(self.directory) as connection:
+            return connection.send(command)
+
+    def start(self, *commands: cmd.AnyCommand) -> cmd.HostReady:
+        """Start the process once; raises :class:`SessionError`."""
+        begun = bool(self.events())
+        request = cmd.HostRequest(
+            directory=str(self.directory),
+            started=None if begun else self.started,
+            commands=commands,
+            exit_when_waiting=self.headless,
+        )
+        with _environment(self.env):
+            return client.launch(request, argv=HOST)
 
     def quit(self) -> None:
         """End the process in an orderly way."""
@@ -211,16 +270,79 @@ def _environment(env: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def first_event(directory: Path, repository: Path, backend: str, **more: Any) -> ev.SessionStarted:
-    """What starts the session of these tests."""
-    settings = msgspec.to_builtins(more.pop("settings", Settings()))
-    return ev.SessionStarted(
-        session=directory.name, repository=str(repository), prompt="Mend the total", version="0", models=("test",),
-        sandbox=backend, settings=settings, **more,
-    )  # fmt: skip
+@contextlib.contextmanager
+def scene(
+    folder: Path,
+    server: Script,
+    backend: str,
+    *,
+    mode: str = "",
+    only: str = "",
+    headless: bool = False,
+    files: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+    **more: Any,
+) -> Iterator[Human]:
+    """A session to be started on a repository of its own; afterwards nothing of it may be left but its folder.
+
+    ``mode`` and ``only`` (the beginnings of positions) say where its process kills itself; see tests/crash_host.py.
+    """
+    directory = store.new_session(folder / "sessions")
+    repository = make_repository(folder / "repository", files)
+    plan, scratch = folder / "plan", folder / "scratch"
+    plan.mkdir()
+    scratch.mkdir()
+    (plan / "mode").write_text(mode)
+    if only:
+        (plan / "only").write_text(only)
+    started = ev.SessionStarted(
+        session=directory.name,
+        repository=str(repository),
+        prompt="Mend the total",
+        version="0",
+        models=("test",),
+        sandbox=backend,
+        settings=msgspec.to_builtins(settings or Settings()),
+        **more,
+    )
+    env = {"PYTHONPATH": str(ROOT), "CRASH_URL": server.url, "TMPDIR": str(scratch)}
+    env |= {"CRASH_PLAN": str(plan)} if mode else {}
+    with server, nothing_left(directory.name, backend):
+        human = Human(directory, repository, started, {**os.environ, **env}, headless)
+        try:
+            yield human
+        finally:
+            human.kill()
+        assert not server.problems
+        wait_for(lambda: not list(scratch.iterdir()), "temporary folders to be gone", 20)
 
 
-def play(human: Human, server: GatedServer) -> None:
+@contextlib.contextmanager
+def nothing_left(session: str, backend: str) -> Iterator[None]:
+    """Whatever dies in between, no process and no container of ours outlives it."""
+    assert ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    before = set(children())
+    yield
+    wait_for(lambda: not set(children()) - before, "every process to be gone", 20)
+    if backend == "docker":
+        wait_for(lambda: not resources(session), "containers, volumes and networks to be gone", 30)
+
+
+def resources(session: str) -> list[object]:
+    """The containers, volumes and networks of a session."""
+    engine = connect()
+    filters: dict[str, Any] = {"label": f"io.backspace-tui.session={session}"}
+    try:
+        return [
+            *engine.containers.list(all=True, filters=filters),
+            *engine.volumes.list(filters=filters),
+            *engine.networks.list(filters=filters),
+        ]
+    finally:
+        engine.close()
+
+
+def play(human: Human, server: Script) -> None:
     """The whole story: steer and decide while the agent works, publish, decide again, ask for more."""
     human.until(lambda state: "built.txt" in state.edits, "the command's file")
     human.decide("accept", "cart.py")
@@ -228,7 +350,7 @@ def play(human: Human, server: GatedServer) -> None:
     human.decide("accept", "built.txt")
     human.undo()
     human.say(STEER)
-    server.gate.set()
+    server.gates["echo waiting"].set()
     human.until(lambda state: state.stage == "review" and state.stage_open, "the review")
     human.decide("accept", "tax.py", "STEERED.md", "HELPED.md")
     human.publish()
@@ -301,11 +423,6 @@ def check_requests(bodies: list[dict[str, Any]]) -> None:
         STEER, f"[feedback] {FEEDBACK}", FOLLOW_UP,
     ]  # fmt: skip
     assert sum(WHY in words for words in last) == 1
-
-
-def adopt_orphans() -> None:
-    """Have everything that a killed process of ours leaves behind become a child of this one."""
-    assert ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0) == 0
 
 
 def children() -> list[str]:

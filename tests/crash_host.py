@@ -115,7 +115,7 @@ def position(event: ev.AnyEvent, stage: str) -> str:
 
 
 def die_at(plan: Path) -> None:
-    """Die by SIGKILL at the first write of each new position: ``after`` it, or ``torn``: inside it or just before it."""
+    """Die by SIGKILL at the first write of each new position: ``after`` it, or with ``torn`` inside it or before."""
     mode = (plan / "mode").read_text()
     seen_file = plan / "seen"
     seen = set(seen_file.read_text().splitlines()) if seen_file.exists() else set()
