@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 
 import pytest
 
 from backspace_tui.sandbox.bubblewrap import probe_bubblewrap
 from backspace_tui.sandbox.engine import EngineStatus, probe_engine
+from tests.terminal import Tmux
 
 
 def missing(what: str) -> None:
@@ -49,3 +52,13 @@ def bubblewrap() -> str:
     if problem:
         missing(problem)
     return "bubblewrap"
+
+
+@pytest.fixture
+def tmux() -> Iterator[Tmux]:
+    """A terminal of our own."""
+    if shutil.which("tmux") is None:
+        missing("tmux is not installed: apt-get install tmux")
+    terminal = Tmux()
+    yield terminal
+    terminal.close()

@@ -13,13 +13,16 @@ import msgspec
 import pytest
 
 from backspace_tui import demo
+from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState
 from backspace_tui.demo_data import DOUBTFUL, FAILING_TEST, SCRIPT, TEST_COMMAND, shop
 from backspace_tui.models.scripted import Script
-from backspace_tui.sessions import store
+from backspace_tui.sessions import client, store
 from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.log import read_events
+from tests.program import wait_for
+from tests.terminal import Tmux
 
 BASELINE = f"{FAILING_TEST} (t.C.{FAILING_TEST}) ... FAIL\nFAIL: {FAILING_TEST} (t.C.{FAILING_TEST})\n"
 PASSED = f"{FAILING_TEST} (t.C.{FAILING_TEST}) ... ok\n"
@@ -130,13 +133,19 @@ def run_demo(data: Path, *arguments: str, **environment: str) -> subprocess.Comp
 
 
 def check(data: Path, done: subprocess.CompletedProcess[str]) -> None:
-    """The branch holds the good hunks and nothing else, the checkout is as it was, and nothing runs any more."""
+    """The demo succeeded, named its branch, and nothing runs any more."""
     assert done.returncode == 0, done.stdout + done.stderr
+    assert check_branch(data) in done.stdout
+    (session,) = (data / "sessions").iterdir()
+    assert not store.is_running(session)
+
+
+def check_branch(data: Path) -> str:
+    """The branch holds the good hunks in one commit and nothing else, and the checkout is as it was; its name."""
     repository = data / "demo/shop-1"
     git = ["git", "-C", str(repository)]
     (branch,) = subprocess.check_output([*git, "for-each-ref", "--format=%(refname)", "refs/heads/backspace/"],
                                         text=True).split()  # fmt: skip
-    assert branch.removeprefix("refs/heads/") in done.stdout
     expected = checkout(data / "expected")
     play(expected, doubtful=False)
     names = subprocess.check_output([*git, "ls-tree", "-r", "--name-only", branch], text=True).split()
@@ -146,12 +155,12 @@ def check(data: Path, done: subprocess.CompletedProcess[str]) -> None:
     assert subprocess.check_output([*git, "rev-list", "--count", f"main..{branch}"], text=True) == "1\n"
     assert subprocess.check_output([*git, "status", "--porcelain"], text=True) == ""
     (session,) = (data / "sessions").iterdir()
-    assert not store.is_running(session)
     kinds = [type(event) for event in read_events(session)]
     assert kinds.count(ev.PrCreation) == 1
     assert {"list_files", "search", "read_file", "edit_file", "write_file", "run_command", "finish"} == {
         event.tool for event in read_events(session) if isinstance(event, ev.ToolFinished) and event.tool
     }
+    return branch.removeprefix("refs/heads/")
 
 
 def no_engine(data: Path) -> dict[str, str]:
@@ -192,3 +201,39 @@ def test_forced_sandbox_that_does_not_work_is_an_error(tmp_path: Path) -> None:
     assert "Docker" in done.stderr
     assert not (tmp_path / "sessions").exists()
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.tmux
+def test_whole_job_by_keyboard(tmp_path: Path, tmux: Tmux) -> None:
+    """Somebody watches until the agent is done, takes all but the doubtful hunk, and opens the pull request."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+        "HOME": str(tmp_path),
+        "BACKSPACE_TUI_DATA_DIR": str(tmp_path),
+        **no_engine(tmp_path),
+    }
+    tmux.start([sys.executable, "-m", "backspace_tui", "demo", "--sandbox", "process"], environment)
+    tmux.wait_for("scripted")
+    tmux.wait_for(" 0 of 9 decided", seconds=120)
+    tmux.wait_for(" review ", seconds=60)
+    for key, decided in (("a", 3), ("a", 5), ("x", 6), ("Space", 7), ("Space", 8), ("Space", 9)):
+        tmux.keys(key)
+        tmux.wait_for(f" {decided} of 9 decided")
+    tmux.keys("V")
+    tmux.wait_for("verified ok")
+    tmux.keys("Escape", "P")
+    wait_for(lambda: requested(tmp_path), "the request", 60)
+    tmux.keys("Escape", "q")
+    tmux.wait_for("EXIT=0")
+    check_branch(tmp_path)
+    (session,) = (tmp_path / "sessions").iterdir()
+    with client.Client.connect(session) as connection:
+        connection.send(cmd.Quit())
+    wait_for(lambda: not store.is_running(session), "the session's end", 30)
+
+
+def requested(data: Path) -> bool:
+    (session,) = (data / "sessions").iterdir()
+    return any(isinstance(event, ev.PrCreation) for event in read_events(session))

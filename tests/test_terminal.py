@@ -27,15 +27,6 @@ PROMPT = (
 
 
 @pytest.fixture
-def tmux() -> Iterator[Tmux]:
-    if shutil.which("tmux") is None:
-        missing("tmux is not installed: apt-get install tmux")
-    terminal = Tmux()
-    yield terminal
-    terminal.close()
-
-
-@pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
     if shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin") is None:
         missing("sshd is not installed: apt-get install openssh-server")
