@@ -79,7 +79,10 @@ def _report(problem: Exception) -> int:
     text = str(problem) or type(problem).__name__
     if not getattr(problem, "exit_code", None) and code == 1 and type(problem).__module__ == "builtins":
         text = f"unexpected {type(problem).__name__}: {text} (--debug shows where)"
-    print(f"{PROGRAM}: {text}", file=sys.stderr)
+    from backspace_tui.core.terminal_text import clean
+
+    # What it names may come from a repository or a log that somebody else wrote.
+    print(f"{PROGRAM}: {clean(text)}", file=sys.stderr)
     return code
 
 

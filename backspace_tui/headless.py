@@ -39,7 +39,7 @@ def describe(event: ev.AnyEvent) -> str:
     match event:
         case ev.SessionStarted():
             models = f"models     {', '.join(event.models)} ({event.models_reason})"
-            return f"session    {event.session}  {event.repository}\n{models}"
+            return f"session    {event.session}  {visible(event.repository)}\n{models}"
         case ev.StageStarted() if event.stage != "done":
             return f"stage      {event.stage}" + (f" (attempt {event.attempt})" if event.attempt > 1 else "")
         case ev.StageFinished(stage="prepare", detail=detail, data={"sandbox": sandbox}):
