@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -478,3 +479,82 @@ def test_each_kind_of_project_is_tested(kind: str, tmp_path: Path) -> None:
     assert "verdict    newly fails" in done.stdout
     assert done.stderr.startswith("backspace-tui: the accepted changes make tests fail that passed before")
     assert git(repository, "branch", "--list", "backspace/replace-2*") == ""
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.usefixtures("bubblewrap")
+@pytest.mark.parametrize(
+    ("test", "verdict"),
+    [("false", "fails as before"), ("", "not verified"), ("grep -q goodbye greeting.txt", "passes")],
+)
+def test_verified_refuses_what_all_takes(test: str, verdict: str, tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "repository", {"greeting.txt": "hello\n"})
+    program = Program(tmp_path)
+    (tmp_path / "config.toml").write_text(f'[project]\ntest = "{test}"\n')
+    strict = program.run("run", str(repository), *GREET, "--accept", "verified")
+    assert f"verdict    {verdict}" in strict.stdout
+    branches = git(repository, "branch", "--list", "--format=%(refname:short)", "backspace/*").split()
+    if verdict == "passes":
+        assert (strict.returncode, len(branches)) == (0, 1)
+        return
+    assert (strict.returncode, branches) == (3, [])
+    assert strict.stderr == f"backspace-tui: --accept verified needs passing tests; verdict: {verdict}\n"
+    # Whoever looks at it may take it all the same.
+    taken = program.run("review", "last", "--pull-request")
+    assert taken.returncode == 0, taken.stderr
+    assert tree(repository, "backspace/replace-hello-with-goodbye")["greeting.txt"][1] == b"goodbye\n"
+    assert "accepted in review" in taken.stdout
+    loose = Program(tmp_path / "loose", BACKSPACE_TUI_CONFIG=program.env["BACKSPACE_TUI_CONFIG"])
+    done = loose.run("run", str(repository), *GREET, "--accept", "all", "--pull-request")
+    assert done.returncode == 0, done.stderr
+    assert "accepted automatically, without a review, and none was left out" in done.stdout
+    runs = [event.verdict for event in program.events() if isinstance(event, ev.Verification)]
+    assert runs == (["baseline", "running", verdict] if test else [verdict])
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.usefixtures("bubblewrap")
+def test_an_agent_that_changes_nothing(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "repository", {"greeting.txt": "hi\n"})
+    program = Program(tmp_path)
+    done = program.run("run", str(repository), *GREET, "--accept", "all")
+    assert done.returncode == 1
+    assert done.stderr == "backspace-tui: the agent changed nothing, so there is nothing to accept\n"
+    assert json.loads(program.run("review", "last", "--json").stdout)["files"] == []
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.usefixtures("bubblewrap")
+def test_plan_and_critique_in_odd_shapes(tmp_path: Path) -> None:
+    """Each gets one repair request, then a default; a REVISE sends the work back with its feedback."""
+    repository = make_repository(tmp_path / "repository", {"greeting.txt": "hello\n", "other.txt": "hello\n"})
+    program = Program(tmp_path, OPENAI_API_KEY=KEY)
+    turns = [
+        text("Mending the greeting.") + call("edit_file", path="greeting.txt", old="hello", new="goodbye"),
+        call("finish", summary="First."),
+        call("edit_file", path="other.txt", old="hello", new="goodbye"),
+        text("Second, without a call."),
+    ]
+    texts = ["I will do it.", "Really.", "REVISE: other.txt too\nIt says hello.", "Looks fine to me.", "**Approve**"]
+    with OpenAIServer(turns, texts=texts) as server:
+        program.env["OPENAI_BASE_URL"] = server.url
+        options = ("-p", "Say goodbye", "--model", "openai/test", "--sandbox", "bubblewrap", "--accept", "all")
+        done = program.run("run", str(repository), *options)
+        assert done.returncode == 0, done.stderr
+        assert server.problems == []
+    assert "plan       1. Say goodbye" in done.stdout
+    assert "program    other.txt too" in done.stdout
+    assert "stage      implement" in done.stdout.split("program    other.txt too")[1]
+    assert "It says hello." in json.dumps(server.bodies[5]["messages"])
+    changed = {path: content for path, (_, content) in tree(repository, "backspace/say-goodbye").items()}
+    assert changed == {"greeting.txt": b"goodbye\n", "other.txt": b"goodbye\n"}
+
+
+def test_no_key_is_kept_or_sent_to_a_model(everything_ran: Ran) -> None:
+    key = KEY.encode()
+    for path in everything_ran.program.data.rglob("*"):
+        assert not path.is_file() or key not in path.read_bytes(), path
+    for request in everything_ran.requests:
+        assert KEY not in json.dumps(request.body)
+    for output in everything_ran.outputs:
+        assert KEY not in output.stdout + output.stderr

@@ -23,7 +23,7 @@ class ChangedFile(msgspec.Struct, frozen=True):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What a request tells about; ``accepted`` and ``left_out`` count hunks."""
+    """What a request tells about; ``accepted`` and ``left_out`` count hunks. ``unseen``: nobody reviewed them."""
 
     prompts: tuple[str, ...]
     summary: str
@@ -34,6 +34,7 @@ class Work(msgspec.Struct, frozen=True):
     accepted: int
     left_out: int
     models: tuple[str, ...]
+    unseen: bool = False
 
 
 def subject(work: Work) -> str:
@@ -99,7 +100,8 @@ def _reviewed(work: Work) -> str:
     accepted = "1 hunk was" if work.accepted == 1 else f"{work.accepted} hunks were"
     left_out = "none was" if not work.left_out else "1 was" if work.left_out == 1 else f"{work.left_out} were"
     models = ", ".join(code(name) for name in work.models) or "an agent"
-    return f"{accepted} accepted one by one and {left_out} left out. The changes were proposed by {models}."
+    how = "accepted automatically, without a review," if work.unseen else "accepted in review"
+    return f"{accepted} {how} and {left_out} left out. The changes were proposed by {models}."
 
 
 def quote(text: str) -> str:

@@ -38,7 +38,14 @@ def work(job: Job, state: SessionState, events: list[ev.AnyEvent]) -> Work:
         accepted=accepted,
         left_out=shown.total - accepted,
         models=tuple(dict.fromkeys(event.model for event in events if isinstance(event, ev.ModelReplied))),
+        unseen=unattended(job.started, events),
     )
+
+
+def unattended(started: ev.SessionStarted, events: list[ev.AnyEvent]) -> bool:
+    """Whether ``--accept`` alone ended the review; whoever reviews later decides for themselves."""
+    reviews = [event for event in events if isinstance(event, ev.StageFinished) and event.stage == "review"]
+    return started.accept != "none" and not started.interactive and len(reviews) == 1
 
 
 def _file(job: Job, change: FileChange, why: str) -> ChangedFile:

@@ -262,9 +262,17 @@ def _renames(changes: Iterable[FileChange]) -> dict[str, str]:
     }
 
 
+def _told_state(file: ReviewFile) -> HunkState:
+    """A file's state in the words for hunks: what is still open comes first."""
+    states = {item.state for item in file.hunks}
+    order: tuple[HunkState, ...] = ("pending", "changed", "reviewed", "accepted", "rejected")
+    return next(state for state in order if state in states)
+
+
 def to_json(review: Review, state: SessionState) -> dict[str, Any]:
     """The plain data that ``backspace-tui review --json`` prints.
 
+    A file is in the first of the states pending, changed, reviewed, accepted and rejected that one of its hunks is in.
     ``verification`` tells of the tree that is accepted now: its verdict is ``""`` where the tests were not run on it.
     A line's text has neither sign nor line feed, and U+FFFD for bytes that are not UTF-8.
     """
@@ -273,7 +281,7 @@ def to_json(review: Review, state: SessionState) -> dict[str, Any]:
         "files": [
             {
                 "path": os.fsencode(file.path).decode("utf-8", "replace"),
-                "state": file.state,
+                "state": _told_state(file),
                 "hunks": [
                     {
                         "id": item.hunk.id,

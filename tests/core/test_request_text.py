@@ -27,7 +27,7 @@ def test_the_body_tells_what_a_reviewer_wants_to_know() -> None:
     assert "> fix the total of the cart" in text
     assert "- `cart.py` (changed, +1 -1): The quantity was ignored." in text
     assert "`make test` passes on exactly the accepted changes; it failed before them." in text
-    assert "2 hunks were accepted one by one and 1 was left out." in text
+    assert "2 hunks were accepted in review and 1 was left out." in text
 
 
 def test_the_commit_has_a_short_subject_and_the_verdict() -> None:

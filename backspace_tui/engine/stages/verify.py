@@ -8,6 +8,7 @@ from backspace_tui.core.terminal_text import clean, clip
 from backspace_tui.core.verdicts import verdict
 from backspace_tui.engine.analysis import test_command
 from backspace_tui.engine.job import Job, StageResult
+from backspace_tui.engine.request_text import unattended
 from backspace_tui.engine.stages.analyze import analysis
 
 OUTPUT_LIMIT = 20_000
@@ -23,16 +24,10 @@ def run(job: Job) -> StageResult:
         return StageResult("again", found.verdict)
     if found.verdict == "newly fails":
         return StageResult("refused", "the accepted changes make tests fail that passed before", {"exit_code": 3})
-    if job.started.accept == "verified" and found.verdict != "passes" and _unattended(job):
+    if job.started.accept == "verified" and found.verdict != "passes" and unattended(job.started, job.recorder.events):
         return StageResult("refused", f"--accept verified needs passing tests; verdict: {found.verdict}",
                            {"exit_code": 3})  # fmt: skip
     return StageResult("ok", found.verdict)
-
-
-def _unattended(job: Job) -> bool:
-    """Whether ``--accept`` alone ended the review; whoever reviews later decides for themselves."""
-    reviews = [e for e in job.recorder.events if isinstance(e, ev.StageFinished) and e.stage == "review"]
-    return not job.started.interactive and len(reviews) == 1
 
 
 def _verify(job: Job, tree: str) -> ev.Verification:
