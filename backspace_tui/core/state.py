@@ -221,8 +221,7 @@ def _decided(state: SessionState, event: ev.Decision) -> SessionState:
         case "accept":
             state = replace(state, rejected=_without(state.rejected, event.hunk))
         case "reject":
-            rejected = ev.Rejected(event.hunk, event.path, event.comment, event.lines, event.seq)
-            state = replace(state, rejected={**state.rejected, event.hunk: rejected})
+            state = replace(state, rejected={**state.rejected, event.hunk: _rejected(event)})
         case "review":
             state = replace(state, reviewed=state.reviewed | {event.hunk})
         case "unreview":
@@ -250,6 +249,12 @@ def _undone(state: SessionState, event: ev.Decision) -> SessionState:
             if rejection is not None and rejection.applied:
                 state = replace(state, restorations=(*state.restorations, rejection))
             state = replace(state, rejected=_without(state.rejected, undone.hunk))
+        case "accept":
+            # It may have taken back a rejection, which then stands again.
+            earlier = [decision for group in state.standing[:-1] for decision in group]
+            decided = [item for item in earlier if item.hunk == undone.hunk and item.action in ("accept", "reject")]
+            if decided and decided[-1].action == "reject":
+                state = replace(state, rejected={**state.rejected, undone.hunk: _rejected(decided[-1])})
         case "review":
             state = replace(state, reviewed=state.reviewed - {undone.hunk})
         case "unreview":
@@ -299,6 +304,10 @@ def _git(state: SessionState, event: ev.GitOperation) -> SessionState:
             return replace(state, commits=commits, committed_tree=event.tree, branch=event.branch)
         case _:
             return state
+
+
+def _rejected(decision: ev.Decision) -> ev.Rejected:
+    return ev.Rejected(decision.hunk, decision.path, decision.comment, decision.lines, decision.seq)
 
 
 def _without(mapping: dict[str, ev.Rejected], key: str) -> dict[str, ev.Rejected]:
