@@ -48,13 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns the exit code. Errors are one line on stderr, with ``--debug`` a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names and texts hold characters that not every terminal's encoding has.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _dispatch(arguments)
-        # Here, where a reader that went away is met in peace.
-        sys.stdout.flush()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Here, where a reader that went away is met in peace.
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return 130
@@ -67,6 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             traceback.print_exc()
         return _report(problem)
+
+
+def _open_closed_streams() -> None:
+    """Give every standard stream that the caller closed something to write to, so that nothing trips over it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - it stays open for as long as the program runs
 
 
 def _report(problem: Exception) -> int:

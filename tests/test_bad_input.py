@@ -139,6 +139,7 @@ def test_an_address_that_does_not_answer(program: Program) -> None:
         (("--model", "offline", "--accept", "some"), "invalid choice: 'some'"),
         (("--model", "offline", "--pull-request"), "--pull-request needs --accept all or verified"),
         (("--model", "offline", "--colour"), "unrecognized arguments: --colour"),
+        (("--model", "offline", "-p"), "argument -p/--prompt: expected one argument"),
     ],
 )
 def test_options_that_cannot_be_followed(program: Program, tmp_path: Path, options: tuple[str, ...], why: str) -> None:
@@ -365,3 +366,32 @@ def test_a_reader_that_goes_away(program: Program, tmp_path: Path) -> None:
         assert child.stderr is not None
         assert child.stderr.read() == b""
         assert child.wait(60) in (0, 1)
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.usefixtures("bubblewrap")
+@pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-", "0<&- >&- 2>&-"])
+def test_closed_streams(program: Program, tmp_path: Path, closed: str) -> None:
+    command = program.command("run", str(tmp_path / "good"), *CREATE, "--accept", "all", "--json")
+    script = f'exec "$@" {closed}'
+    done = subprocess.run(["sh", "-c", script, "sh", *command], env=program.env, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert git(tmp_path / "good", "branch", "--list", "backspace/*").split() == ["backspace/create-x-with-y"]
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.usefixtures("bubblewrap")
+def test_the_callers_git_variables_mean_nothing(program: Program, tmp_path: Path) -> None:
+    """As in a hook, from which git hands on where its own repository is."""
+    other = make_repository(tmp_path / "other")
+    before = (other / ".git" / "index").read_bytes()
+    program.env |= {"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other), "GIT_INDEX_FILE": "/nowhere"}
+    assert program.run("run", str(tmp_path / "good"), *CREATE, "--accept", "all").returncode == 0
+    assert git(tmp_path / "good", "branch", "--list", "backspace/*") != ""
+    assert git(other, "branch", "--list", "backspace/*") == ""
+    assert (other / ".git" / "index").read_bytes() == before
+
+
+def test_a_run_without_a_prompt(program: Program, tmp_path: Path) -> None:
+    said = refused(program, "run", str(tmp_path / "good"), "--model", "offline")
+    assert said == "the following arguments are required: -p/--prompt; see 'backspace-tui run --help'"

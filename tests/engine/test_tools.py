@@ -325,9 +325,9 @@ def test_run_command_has_no_network_and_ends_what_it_started(agent: Agent) -> No
 def test_services(agent: Agent) -> None:
     assert agent.call("list_processes").text == "(no services)"
     assert agent.call("start_service", name="web", command="echo up > up.txt; echo ready; exec sleep 600").ok
-    assert "is running" in agent.refused("start_service", name="web", command="sleep 1")
     waiting = "until [ -e up.txt ]; do :; done"
     assert agent.call("run_command", command=waiting, timeout=20).ok
+    assert "is running" in agent.refused("start_service", name="web", command="sleep 1")
     listed = agent.call("list_processes").text
     assert listed.startswith("web: running")
     assert agent.call("stop_service", name="web").text == "stopped web"
