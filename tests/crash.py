@@ -301,6 +301,7 @@ def scene(
         prompt="Mend the total",
         version="0",
         models=("test",),
+        interactive=not headless,
         sandbox=backend,
         settings=msgspec.to_builtins(settings or Settings()),
         **more,
