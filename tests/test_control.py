@@ -117,6 +117,18 @@ def test_stop_keeps_the_work_and_a_prompt_goes_on(tmp_path: Path, while_in: str)
     assert [event.stage for event in stops] == ["implement"]
 
 
+def test_stop_takes_an_open_question_away(tmp_path: Path) -> None:
+    server = Script(steps(WRITE, call("ask_user", question="Really?")))
+    with scene(tmp_path, server, "process") as human:
+        human.start()
+        human.until(lambda state: state.question is not None and state.status == "waiting", "the question")
+        assert not human.send(cmd.Stop()).error
+        state = human.until(in_review, "the review")
+        assert state.question is None
+        assert human.send(cmd.Answer(text="yes")).error == "nothing is being asked"
+        assert work(human) == {"a.txt": "a\n"}
+
+
 def test_what_is_said_while_a_turn_is_the_last_is_not_lost(tmp_path: Path) -> None:
     def listening(body: Mapping[str, Any]) -> Turn:
         if "one more thing" in [message["content"] for message in body["messages"]]:

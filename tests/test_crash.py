@@ -14,7 +14,8 @@ from backspace_tui.config import BudgetSettings, Settings, WorkflowSettings
 from backspace_tui.core import events as ev
 from backspace_tui.sessions import store
 from backspace_tui.sessions.errors import SessionError
-from tests.crash import Human, Script, agent, check_branch, check_log, check_requests, play, scene, steps
+from tests.crash import Human, Script, scene, steps
+from tests.crash_story import agent, check_branch, check_log, check_requests, play
 from tests.models.openai_server import Turn, call, fault
 from tests.program import CART, TEST_CART, wait_for
 
