@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from backspace_tui.core import events as ev
 from backspace_tui.core import hunks as core
 from backspace_tui.core.terminal_text import clip
-from backspace_tui.core.trees import Entry, File
+from backspace_tui.core.trees import Entry, File, FileChange
 from backspace_tui.engine.job import Job
 from backspace_tui.engine.review import apply_hunks
-from backspace_tui.sessions.review import review
+from backspace_tui.sessions.review import review, shown_lines
 
 LINES_LIMIT = 4_000
 
@@ -44,19 +46,29 @@ def _told(item: ev.Rejected) -> str:
     return clip(f"{item.path}:\n" + "\n".join(item.lines), LINES_LIMIT) + comment
 
 
+def put_back(job: Job) -> None:
+    """Put undone rejections back into the agent's files; while it rests nothing else waits for its next turn."""
+    with job.review_lock:
+        _restore(job, job.state.restorations)
+
+
 def _restore(job: Job, restorations: tuple[ev.Rejected, ...]) -> None:
     if not restorations:
         return
     current = job.objects.entries(job.state.work_tree)
+    groups: dict[FileChange, list[ev.Rejected]] = {}
+    for item in restorations:
+        groups.setdefault(_way_back(job, item), []).append(item)
     touched: dict[str, File | None] = {}
     kept, lost = [], []
-    for item in restorations:
-        before, after = _around(job, item)
-        if current.get(item.path) == after:
-            touched[item.path] = File(before.mode, job.objects.blob(before.oid)) if before else None
-            kept.append(item)
+    for change, items in groups.items():
+        present = touched[change.path] if change.path in touched else _file(job, current.get(change.path))
+        restored = _restored(job, change, items, present)
+        if restored is None:
+            lost += items
         else:
-            lost.append(item)
+            kept += items
+            touched[change.path] = restored.file
     parts = []
     if kept:
         parts.append("The user took rejections back. These changes are in your files again:")
@@ -67,26 +79,44 @@ def _restore(job: Job, restorations: tuple[ev.Rejected, ...]) -> None:
     _write(job, touched, "restored", "\n\n".join(parts), restorations)
 
 
-def _around(job: Job, item: ev.Rejected) -> tuple[Entry | None, Entry | None]:
-    """What the path held just before and just after its rejection was carried out."""
+class _Restored(NamedTuple):
+    file: File | None
+
+
+def _restored(job: Job, change: FileChange, items: list[ev.Rejected], present: File | None) -> _Restored | None:
+    """``present`` with just these rejections put back, or ``None`` where their lines have no clear place any more."""
+    wanted = {item.lines for item in items}
+    chosen = {hunk.id for hunk in job.objects.hunks(change) if shown_lines(hunk) in wanted}
+    if len(chosen) != len(items):
+        return None
+    after = _file(job, change.old)
+    whole = apply_hunks(job, change, chosen, core.accept)
+    if present == after:
+        return _Restored(whole)
+    if after is None or whole is None or present is None or present.mode != whole.mode:
+        return None
+    merged = job.repository.merge(after.data, present.data, whole.data)
+    return None if merged is None else _Restored(File(present.mode, merged))
+
+
+def _file(job: Job, entry: Entry | None) -> File | None:
+    return None if entry is None else File(entry.mode, job.objects.blob(entry.oid))
+
+
+def _way_back(job: Job, item: ev.Rejected) -> FileChange:
+    """The change from what the path held just after the rejection was carried out to what it held before."""
     for event in reversed(job.recorder.events):
         if isinstance(event, ev.GitOperation) and event.operation == "rejected" and item.hunk in event.hunks:
-            before, after = (job.objects.entries(tree) for tree in (event.before, event.tree))
-            return before.get(item.path), after.get(item.path)
-    return None, None
+            before, after = (job.objects.entries(tree).get(item.path) for tree in (event.before, event.tree))
+            return FileChange(item.path, after, before)
+    return FileChange(item.path, None, None)
 
 
 def _write(
     job: Job, touched: dict[str, File | None], operation: str, detail: str, items: tuple[ev.Rejected, ...]
 ) -> None:
     before = job.state.work_tree
-    for path, file in touched.items():
-        if file is None:
-            job.workspace.box.delete_file(path)
-        else:
-            job.workspace.box.write_file(path, file.data, file.mode)
-    # Reading the files back tells what is really there, symbolic links and modes included.
-    taken = job.workspace.snapshot(None)
+    taken = job.workspace.put(touched)
     edits = job.workspace.edits(taken.tree, "rejection" if operation == "rejected" else "undo")
     carried_out = ev.GitOperation(
         operation="rejected" if operation == "rejected" else "restored",

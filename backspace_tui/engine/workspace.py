@@ -102,6 +102,21 @@ class Workspace:
         tree, left_out = self._repository.work_tree(full, state.base_tree)
         return Snapshot(tree, full, left_out)
 
+    def put(self, files: Mapping[str, File | None]) -> Snapshot:
+        """Change some files (``None``: remove) and take a snapshot; needs no sandbox where none is live."""
+        if self._box is None:
+            state = self._recorder.state
+            full = self._repository.amend_tree(state.snapshot, files)
+            tree, left_out = self._repository.work_tree(full, state.base_tree)
+            return Snapshot(tree, full, left_out)
+        for path, file in files.items():
+            if file is None:
+                self._box.delete_file(path)
+            else:
+                self._box.write_file(path, file.data, file.mode)
+        # Reading the files back tells what is really there, symbolic links and modes included.
+        return self.snapshot(None)
+
     def _with_modes(self, tree: str, touched: Mapping[str, bytes | None]) -> dict[str, File | None]:
         # Writing keeps an executable file executable and replaces anything else by a plain file.
         entries = self._objects.entries(tree)

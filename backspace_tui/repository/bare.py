@@ -144,6 +144,17 @@ class BareRepository:
         changes: dict[str, File | Entry | None] = dict.fromkeys(left_out)
         return self.amend_tree(snapshot_tree, changes | restored), len(left_out)
 
+    def merge(self, base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
+        """Both changes of one text file, or ``None`` where they touch the same lines or a side is binary."""
+        with tempfile.TemporaryDirectory(prefix="backspace-merge-") as folder:
+            names = ("ours", "base", "theirs")
+            for name, data in zip(names, (ours, base, theirs), strict=True):
+                Path(folder, name).write_bytes(data)
+            try:
+                return self._git.run("merge-file", "-q", "-p", "--", *(os.path.join(folder, name) for name in names))
+            except GitFailed:
+                return None
+
     def commit(
         self,
         tree: str,

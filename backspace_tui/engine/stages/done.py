@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from backspace_tui.engine.job import Job, StageResult, WaitsForPerson
-from backspace_tui.engine.stages.review import wanted
-from backspace_tui.engine.turns import wait
+from backspace_tui.engine.job import Job, StageResult
+from backspace_tui.engine.stages.review import rest, wanted
 
 
 def run(job: Job) -> StageResult:
     """Wait for what comes after; a headless session ends here."""
-    if job.exit_when_waiting and not (wanted(job) or job.state.request_stale):
-        raise WaitsForPerson("done")
-    wait(job, lambda: wanted(job) or job.state.request_stale)
+    rest(job, lambda: wanted(job) or job.state.request_stale, "done")
     if job.state.unheard is not None:
         return StageResult("revise", "follow-up")
     # A command still waits; the review takes it up.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from backspace_tui.core import commands as cmd
+from backspace_tui.engine import rejections
 from backspace_tui.engine.job import Job, StageResult, WaitsForPerson
 from backspace_tui.engine.review import accept_all
 from backspace_tui.engine.turns import wait
@@ -22,9 +25,7 @@ def run(job: Job) -> StageResult:
             return StageResult("failed", "the agent changed nothing, so there is nothing to accept")
         request = started.pull_request or job.parts.settings.github is not None
         return _publish(job, "accepted all", request=request)
-    if job.exit_when_waiting and not wanted(job):
-        raise WaitsForPerson("waiting for your review")
-    wait(job, lambda: wanted(job))
+    rest(job, lambda: wanted(job), "waiting for your review")
     with job.recorder.changed:
         if job.state.unheard is not None:
             job.control.work.clear()
@@ -40,6 +41,17 @@ def run(job: Job) -> StageResult:
 def wanted(job: Job) -> bool:
     """Whether the human has asked for something that is not done yet."""
     return bool(job.control.work) or job.state.unheard is not None
+
+
+def rest(job: Job, ready: Callable[[], bool], reason: str) -> None:
+    """Wait for the human until ``ready()``; undone rejections come back into the agent's files meanwhile."""
+    while True:
+        rejections.put_back(job)
+        if ready():
+            return
+        if job.exit_when_waiting:
+            raise WaitsForPerson(reason)
+        wait(job, lambda: ready() or bool(job.state.restorations))
 
 
 def _publish(job: Job, detail: str, *, request: bool) -> StageResult:
