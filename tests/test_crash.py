@@ -17,7 +17,7 @@ from backspace_tui.sessions.errors import SessionError
 from tests.crash import Human, Script, scene, steps
 from tests.crash_story import agent, check_branch, check_log, check_requests, play
 from tests.models.openai_server import Turn, call, fault
-from tests.program import CART, TEST_CART, wait_for
+from tests.program import CART, TEST_CART
 
 BASE = {"cart.py": CART, "tests/test_cart.py": TEST_CART}
 BACKENDS = [
@@ -177,4 +177,4 @@ def test_no_model_answers_and_then_one_does(tmp_path: Path) -> None:
         human.start()
         state = human.ended()
         assert (state.status, state.exit_code) == ("done", 0)
-        wait_for(lambda: state.commit, "the commit")
+        assert state.commit

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from backspace_tui.core import events as ev
 from backspace_tui.core.protocols import ToolCall
+from backspace_tui.core.state import fold
 from backspace_tui.engine.context import conversation
 
 
@@ -75,3 +76,17 @@ def test_rejections_are_told_once_and_notices_never() -> None:
 def test_other_stages_turns_are_no_part_of_it() -> None:
     events = [replace(event, stage="plan") for event in numbered(called(), replied())]
     assert conversation(events).messages == ()
+
+
+def test_what_is_said_between_two_tries_of_a_call_was_not_part_of_it() -> None:
+    events = numbered(
+        ev.ModelCalled(stage="implement", model="m", heard=1),
+        ev.ModelFailed(stage="implement", model="m", reason="busy"),
+        ev.Message(role="user", kind="steer", text="wait"),
+        ev.ModelCalled(stage="implement", model="m", attempt_of_model=2, heard=1),
+        ev.ModelReplied(stage="implement", model="m", text="done"),
+    )
+    assert [message.text for message in conversation(events).messages] == ["done", "wait"]
+    assert fold(events).unheard is not None
+    heard = numbered(*events, ev.ModelCalled(stage="implement", model="m", heard=5))
+    assert fold(heard).unheard is None
