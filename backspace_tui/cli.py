@@ -129,6 +129,7 @@ def _add_session_options(parser: argparse.ArgumentParser) -> None:
         "--model", action="append", default=[], metavar="NAME", help="a model, in order of preference; repeatable"
     )
     parser.add_argument("--sandbox", choices=("docker", "bubblewrap"), help="what isolates the agent (default docker)")
+    parser.add_argument("--trust", action="store_true", help="use the [project] settings of its .backspace.toml")
     parser.add_argument("--include-dirty", action="store_true", help="start from your uncommitted changes as well")
 
 
@@ -144,8 +145,8 @@ def _workspace(arguments: list[str]) -> int:
     from backspace_tui import opening
 
     opening.check_terminal()
-    template = opening.session(options, prompt="", interactive=True)
-    return opening.window(template=template, remote=options.remote, debug=options.debug)
+    template, notice = opening.session(options, prompt="", interactive=True)
+    return opening.window(template=template, remote=options.remote, debug=options.debug, notice=notice)
 
 
 def _run(arguments: list[str]) -> int:

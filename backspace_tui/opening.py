@@ -18,6 +18,7 @@ from backspace_tui.sessions import client, store
 from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.log import read_events
 
+REPOSITORY_SETTINGS = ".backspace.toml"
 SMALLEST = (40, 10)
 
 
@@ -36,8 +37,10 @@ def check_terminal() -> None:
         )
 
 
-def session(options: argparse.Namespace, *, prompt: str, interactive: bool) -> SessionStarted:
+def session(options: argparse.Namespace, *, prompt: str, interactive: bool) -> tuple[SessionStarted, str]:
     """The first event of a session as the command line, the environment and the settings ask for it.
+
+    Also what the user should know before it starts, in one line or none.
 
     Raises:
         ConfigError: the settings are wrong.
@@ -47,11 +50,12 @@ def session(options: argparse.Namespace, *, prompt: str, interactive: bool) -> S
 
     settings = config.load()
     repository = _repository(options.repository)
+    project, notice = _project(settings.project, repository, trust=options.trust)
     try:
         choice = choose(options.model, settings.models, os.environ)
     except ValueError as problem:
         raise SessionError(str(problem), 2) from None
-    return SessionStarted(
+    started = SessionStarted(
         session="",
         repository=repository,
         prompt=prompt,
@@ -63,8 +67,32 @@ def session(options: argparse.Namespace, *, prompt: str, interactive: bool) -> S
         include_dirty=options.include_dirty,
         interactive=interactive,
         sandbox=options.sandbox or settings.sandbox.backend,
-        settings=msgspec.to_builtins(replace(settings, models=choice.models)),
+        settings=msgspec.to_builtins(replace(settings, models=choice.models, project=project)),
     )
+    return started, notice
+
+
+def _project(own: config.ProjectSettings, repository: str, *, trust: bool) -> tuple[config.ProjectSettings, str]:
+    """The project's settings: what the user did not set is the repository's to say, once the user trusts that."""
+    from backspace_tui.repository import urls
+    from backspace_tui.repository.check import committed_file
+
+    data = None if urls.is_url(repository) else committed_file(repository, REPOSITORY_SETTINGS)
+    if data is None:
+        if trust:
+            raise SessionError(f"--trust: the repository has no {REPOSITORY_SETTINGS} in its last commit", 2)
+        return own, ""
+    digest = config.digest(data)
+    if trust:
+        theirs = config.repository_settings(data)
+        config.trust(repository, digest)
+    elif config.trusted(repository, digest):
+        theirs = config.repository_settings(data)
+    else:
+        return own, f"the repository's {REPOSITORY_SETTINGS} is not used: read it, then start once with --trust"
+    unset = msgspec.structs.asdict(config.ProjectSettings())
+    chosen = {name: value for name, value in msgspec.structs.asdict(own).items() if value != unset[name]}
+    return replace(theirs, **chosen), ""
 
 
 def _repository(given: str) -> str:
@@ -92,10 +120,12 @@ def run(options: argparse.Namespace) -> int:
     """``backspace-tui run``."""
     from backspace_tui import headless
 
-    started = session(options, prompt=options.prompt, interactive=False)
+    started, notice = session(options, prompt=options.prompt, interactive=False)
     if not options.prompt.strip():
         raise SessionError("the prompt is empty; say what you want with -p", 2)
     check_prompt(started)
+    if notice:
+        print(f"backspace-tui: {notice}", file=sys.stderr)
     with headless.Interrupts() as interrupts:
         directory = start(started)
         interrupts.attend(directory)

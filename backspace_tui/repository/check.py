@@ -81,6 +81,15 @@ def inspect(path: str | os.PathLike[str]) -> Checkout:
     )
 
 
+def committed_file(path: str | os.PathLike[str], name: str) -> bytes | None:
+    """What the commit at HEAD holds at ``name``, from the top of the repository that holds ``path``; no links."""
+    status, listed, _ = _git(Path(path), "ls-tree", "-z", "--full-tree", "HEAD", "--", name)
+    if status != 0 or not listed.startswith(b"100"):
+        return None
+    status, data, _ = _git(Path(path), "cat-file", "blob", f"HEAD:{name}")
+    return data if status == 0 else None
+
+
 def first_line(said: bytes | str) -> str:
     """What git said in one line: its first ``fatal`` or ``error``, cleaned, without credentials."""
     lines = [line.strip() for line in clean(said).splitlines() if line.strip()]

@@ -83,13 +83,30 @@ class Review(msgspec.Struct, frozen=True):
     total: int
 
 
-def protected(path: str) -> bool:
-    """Whether what ``path`` holds is run by tools on the machines of those who check it out, or by their CI."""
+def protected(path: str, allowed: tuple[str, ...] = (), denied: tuple[str, ...] = ()) -> bool:
+    """Whether accepting ``path`` takes a second confirmation.
+
+    So it does for what tools run on the machines of those who check it out, or their CI, for what a pattern of
+    ``denied`` names, and for what none of ``allowed`` does, where there are any.
+    """
+    if _named(path, denied) or (allowed and not _named(path, allowed)):
+        return True
     folded = path.casefold()
     name = folded.rpartition("/")[2]
     return name in _PROTECTED_NAMES or any(
         fnmatchcase(folded, pattern) or fnmatchcase(folded, "*/" + pattern) for pattern in _PROTECTED_PATHS
     )
+
+
+def _named(path: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a pattern names ``path``, or a folder that it is in."""
+    return any(fnmatchcase(path, pattern) or path.startswith(pattern.rstrip("/") + "/") for pattern in patterns)
+
+
+def _patterns(state: SessionState, name: str) -> tuple[str, ...]:
+    """The patterns of a setting of ``[project]`` that the session was started with."""
+    project = state.started.settings.get("project", {}) if state.started is not None else {}
+    return tuple(project.get(name, ()))
 
 
 def shown_lines(hunk: Hunk) -> tuple[str, ...]:
@@ -119,6 +136,7 @@ def review(objects: Objects, state: SessionState) -> Review:
         gone.setdefault(rejected.path, []).append(rejected)
     looked_at = _looked_at(state)
     renames = _renames(whole.values())
+    allowed, denied = _patterns(state, "allow_paths"), _patterns(state, "deny_paths")
     files = []
     for path in sorted(pending.keys() | taken.keys() | gone.keys(), key=os.fsencode):
         hunks = _hunks(
@@ -127,7 +145,9 @@ def review(objects: Objects, state: SessionState) -> Review:
         if not hunks:
             continue
         change = whole.get(path) or _unchanged(objects, work, path)
-        files.append(ReviewFile(path, _file_state(hunks), hunks, change, protected(path), renames.get(path, "")))
+        files.append(
+            ReviewFile(path, _file_state(hunks), hunks, change, protected(path, allowed, denied), renames.get(path, ""))
+        )
     total = sum(len(file.hunks) for file in files)
     decided = sum(hunk.state in ("accepted", "rejected") for file in files for hunk in file.hunks)
     return Review(tuple(files), total - decided, decided, total)

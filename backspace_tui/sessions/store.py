@@ -66,7 +66,7 @@ def new_session(root: Path | None = None) -> Path:
     root = root or sessions_dir()
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M")
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         for _ in range(64):
             directory = root / f"{stamp}-{secrets.token_hex(2)}"
             try:

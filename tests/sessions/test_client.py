@@ -79,7 +79,8 @@ def test_launching_leaks_no_descriptor(tmp_path: Path) -> None:
         with Client.connect(directory) as client:
             client.send(cmd.Quit())
         wait_for(lambda pid=ready.pid: not Path(f"/proc/{pid}").exists())  # type: ignore[misc]
-    assert descriptors() == before
+    # What earlier tests left to the garbage collector may have been closed meanwhile.
+    assert descriptors() <= before
 
 
 def test_the_reason_of_the_process_is_passed_on(directory: Path) -> None:

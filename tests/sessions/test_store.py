@@ -45,8 +45,8 @@ def test_new_sessions_are_private_sortable_and_unique(tmp_path: Path) -> None:
     assert len({directory.name for directory in made}) == 20
     for directory in made:
         assert directory.stat().st_mode & 0o777 == 0o700
-        datetime.strptime(directory.name[:13], "%Y%m%d-%H%M")
-        assert len(directory.name) == 18
+        datetime.strptime(directory.name[:15], "%Y%m%d-%H%M%S")
+        assert len(directory.name) == 20
 
 
 def test_listing_says_what_each_session_is(tmp_path: Path) -> None:
