@@ -19,6 +19,9 @@ from backspace_tui.sessions.log import encode
 from backspace_tui.sessions.store import is_running
 
 Printer = Callable[[ev.AnyEvent], None]
+TOLD = ("analyze", "implement", "critique", "verify", "commit", "push", "pull_request")
+"""Stages whose good end says only what their events said."""
+
 KILLED = "the session's process was killed; continue with: backspace-tui resume {name}"
 
 
@@ -44,7 +47,7 @@ def describe(event: ev.AnyEvent) -> str:
             return f"stage      {event.stage}" + (f" (attempt {event.attempt})" if event.attempt > 1 else "")
         case ev.StageFinished(stage="prepare", detail=detail, data={"sandbox": sandbox}):
             return f"           {first_line(detail)}\nsandbox    {sandbox}"
-        case ev.StageFinished(detail=detail) if detail and event.stage not in ("implement", "critique"):
+        case ev.StageFinished(detail=detail) if detail and (event.outcome != "ok" or event.stage not in TOLD):
             return f"           {first_line(detail)}"
         case ev.Message(kind="plan", text=text):
             return "\n".join(f"plan       {line}" for line in text.splitlines())

@@ -36,7 +36,7 @@ def commit(job: Job) -> StageResult:
         prepared["author_email"],
         decisions[-1].time,
     )
-    detail = f"{made[:10]} on {branch}"
+    detail = f"{made[:10]} on {branch} in {job.repository.path}"
     job.repository.update_ref(f"refs/heads/{branch}", made)
     if source := prepared["source_path"]:
         try:
