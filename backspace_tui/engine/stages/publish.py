@@ -10,6 +10,7 @@ from backspace_tui.core import events as ev
 from backspace_tui.core import request_text
 from backspace_tui.core.protocols import Forge, ForgeError, PullRequest
 from backspace_tui.core.state import SessionState, fold
+from backspace_tui.core.terminal_text import clean
 from backspace_tui.engine.job import Job, StageFailed, StageResult
 from backspace_tui.engine.request_text import work
 from backspace_tui.repository.deliver import deliver
@@ -94,7 +95,9 @@ def pull_request(job: Job) -> StageResult:
             created=opened.created,
         )
     )
-    return StageResult("ok", "; ".join((opened.url, *opened.notes)))
+    for note in opened.notes:
+        job.recorder.emit(ev.Message(role="program", text=job.parts.redactor.redact(clean(note))))
+    return StageResult("ok", opened.url)
 
 
 def _verified(job: Job) -> tuple[SessionState, list[ev.AnyEvent]]:
