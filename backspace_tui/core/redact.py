@@ -19,14 +19,17 @@ MIN_LENGTH: Final = 4
 
 _PLACEHOLDER = re.compile(r"\[secret:[0-9a-f]{8,64}\]")
 
-_KEY_LABEL = r"(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+_KEY_LABEL: Final = r"(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+_KEY_BEGIN: Final = re.compile(f"-----BEGIN {_KEY_LABEL}")
+_KEY_END: Final = re.compile(f"-----END {_KEY_LABEL}")
+_KEY_LIMIT: Final = 20_000
+_KEY_HEADER: Final = re.compile(r"\s{0,2}[A-Za-z-]{1,40}: [^\n]{0,200}")
+_KEY_LINE: Final = re.compile(r"(?:\s|\\[nr])*[A-Za-z0-9+/=]{40,}")
+_KEY_REST: Final = re.compile(r"(?:\s|\\[nr]){0,4}[A-Za-z0-9+/=]{1,76}")
 
-# Every form starts where no word goes on and has bounded or exclusive repeats: time is linear in the text.
+# Every form starts where no word goes on and has bounded or exclusive repeats: time is linear in the text. Possessive
+# repeats of groups are not used: Python 3.11.2, which Debian 12 has, misses matches of them.
 _FORMS: Final = (
-    # Private key blocks; without their end (a clipped output), as far as their base64 goes.
-    rf"-----BEGIN {_KEY_LABEL}(?:(?:[^-]|-(?!----)){{0,20000}}+-----END {_KEY_LABEL}"
-    r"|(?:\s{0,2}[A-Za-z-]{1,40}+: [^\n]{0,200}+)*+"
-    r"(?:(?:\s|\\[nr])*+[A-Za-z0-9+/=]{40,}+)++(?:(?:\s|\\[nr]){0,4}[A-Za-z0-9+/=]{1,76}+)?+)",
     r"(?<![\w-])sk-(?=[A-Za-z_-]{0,200}\d)[\w-]{20,}+",
     r"(?<![\w-])[sr]k_(?:live|test)_[A-Za-z0-9]{16,}+",
     r"(?<![\w-])gh[pousr]_[A-Za-z0-9]{30,}+",
@@ -76,7 +79,8 @@ class Redactor:
         if self._known is not None:
             text = self._known.sub(self._mask, text)
         # A secret glued to the one before it shows as one only after that is masked, so look again until all is.
-        while (masked := _SECRET_FORM.sub(self._mask, text)) != text:
+        text = self._without_keys(text)
+        while (masked := self._without_keys(_SECRET_FORM.sub(self._mask, text))) != text:
             text = masked
         return text
 
@@ -86,6 +90,16 @@ class Redactor:
         Placeholders that it never made stay as they are.
         """
         return _PLACEHOLDER.sub(lambda found: self._values.get(found.group(), found.group()), text)
+
+    def _without_keys(self, text: str) -> str:
+        parts, at = [], 0
+        while found := _KEY_BEGIN.search(text, at):
+            end = _key_end(text, found.end())
+            parts += (
+                [text[at : found.start()], self._name(text[found.start() : end])] if end else [text[at : found.end()]]
+            )
+            at = end or found.end()
+        return "".join([*parts, text[at:]])
 
     def _mask(self, found: re.Match[str]) -> str:
         text = found.group()
@@ -107,6 +121,26 @@ class Redactor:
         self._names[secret] = name
         self._values[name] = secret
         return name
+
+
+def _key_end(text: str, start: int) -> int:
+    """Where a private key block ends whose first line ends at ``start``; 0 where none stands there.
+
+    One without its last line (a clipped output) goes as far as its base64 does.
+    """
+    closing = text.find("-----", start, start + _KEY_LIMIT)
+    if closing >= 0 and (found := _KEY_END.match(text, closing)):
+        return found.end()
+    at = start
+    while header := _KEY_HEADER.match(text, at):
+        at = header.end()
+    body = at
+    while line := _KEY_LINE.match(text, at):
+        at = line.end()
+    if at == body:
+        return 0
+    rest = _KEY_REST.match(text, at)
+    return rest.end() if rest else at
 
 
 def _spellings(secret: str) -> set[str]:
