@@ -94,6 +94,18 @@ class Sshd:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
+    def refusal(self) -> str:
+        """Why this user cannot log in here (a locked account, say); empty when it works."""
+        tried = subprocess.run(
+            self.command(["true"], {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        return "" if tried.returncode == 0 else Path(self._log.name).read_text().strip().rpartition("\n")[2]
+
     def command(self, remote: list[str], env: Mapping[str, str]) -> list[str]:
         """An ssh command that runs ``remote`` with a terminal and just this environment."""
         line = shlex.join(["env", *(f"{name}={value}" for name, value in env.items()), *remote])

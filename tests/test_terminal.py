@@ -31,8 +31,12 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
     if shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin") is None:
         missing("sshd is not installed: apt-get install openssh-server")
     server = Sshd(tmp_path / "sshd")
-    yield server
-    server.close()
+    try:
+        if why := server.refusal():
+            missing(f"this user cannot log in over the sshd: {why}")
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture
