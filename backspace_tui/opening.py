@@ -123,7 +123,6 @@ def run(options: argparse.Namespace) -> int:
     started, notice = session(options, prompt=options.prompt, interactive=False)
     if not options.prompt.strip():
         raise SessionError("the prompt is empty; say what you want with -p", 2)
-    check_prompt(started)
     if notice:
         print(f"backspace-tui: {notice}", file=sys.stderr)
     with headless.Interrupts() as interrupts:
@@ -131,17 +130,6 @@ def run(options: argparse.Namespace) -> int:
         interrupts.attend(directory)
         state = headless.follow(directory, headless.print_json if options.json else headless.print_text)
     return headless.outcome(directory, state)
-
-
-def check_prompt(started: SessionStarted) -> None:
-    """Refuse what the offline agent cannot do before anything is started."""
-    if started.models == ("offline",):
-        from backspace_tui.models.offline import GrammarError, check_prompt
-
-        try:
-            check_prompt(started.prompt)
-        except GrammarError as problem:
-            raise SessionError(str(problem), 2) from None
 
 
 def start(started: SessionStarted, idle_timeout: float = 900.0) -> Path:

@@ -11,6 +11,7 @@ from typing import Final, TextIO
 from backspace_tui import headless
 from backspace_tui.core import commands as cmd
 from backspace_tui.core.events import StageStarted
+from backspace_tui.core.stages import AGENT_STAGES, RESTING
 from backspace_tui.core.state import SessionState, apply, fold
 from backspace_tui.core.terminal_text import clean, visible
 from backspace_tui.sessions import client, store
@@ -19,8 +20,6 @@ from backspace_tui.sessions.log import read_events
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.review import Review, review, to_json
 
-RESTING: Final = ("review", "done")
-AGENT_STAGES: Final = ("prepare", "analyze", "plan", "implement", "critique")
 OPEN: Final = ("pending", "reviewed", "changed")
 
 Commands = list[cmd.AnyCommand]

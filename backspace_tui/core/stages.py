@@ -15,6 +15,12 @@ STAGES: Final[tuple[Stage, ...]] = (
     "done",
 )  # fmt: skip
 
+AGENT_STAGES: Final[tuple[Stage, ...]] = ("prepare", "analyze", "plan", "implement", "critique")
+"""In these a stop ends the agent's work; in the others it ends the process."""
+
+RESTING: Final[tuple[Stage, ...]] = ("review", "done")
+"""In these the session waits for the human."""
+
 MAX_ATTEMPTS: Final = 3
 """How often one stage is run before its failure ends the session."""
 

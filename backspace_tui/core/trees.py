@@ -11,6 +11,8 @@ import msgspec
 REGULAR = 0o100644
 EXECUTABLE = 0o100755
 SYMLINK = 0o120000
+GITLINK = 0o160000
+"""A submodule: its object is a commit of another repository."""
 
 
 class File(msgspec.Struct, frozen=True):

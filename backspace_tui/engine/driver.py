@@ -10,7 +10,7 @@ from typing import Final
 
 from backspace_tui.core import events as ev
 from backspace_tui.core.protocols import ModelUnavailable, RequestRefused, SandboxError, SandboxGone
-from backspace_tui.core.stages import MAX_ATTEMPTS, Stage, after, backoff
+from backspace_tui.core.stages import AGENT_STAGES, MAX_ATTEMPTS, Stage, after, backoff
 from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.engine.job import Job, StageFailed, StageResult, Stopped, WaitsForPerson
@@ -31,9 +31,6 @@ RUN: Final[dict[Stage, Callable[[Job], StageResult]]] = {
     "pull_request": publish.pull_request,
     "done": done.run,
 }
-
-AGENT_STAGES: Final = ("prepare", "analyze", "plan", "implement", "critique")
-"""In these a stop ends the agent's work; in the others it ends the process."""
 
 STOPPABLE: Final = AGENT_STAGES[1:]
 """What a stop ends at once; it waits for the base to be there."""

@@ -12,10 +12,10 @@ import msgspec
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
-from backspace_tui.core.stages import Stage
+from backspace_tui.core.stages import AGENT_STAGES, RESTING, Stage
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.engine import review
-from backspace_tui.engine.driver import AGENT_STAGES, next_stage
+from backspace_tui.engine.driver import next_stage
 from backspace_tui.engine.job import Job, WorkCommand
 from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.sessions.errors import SessionError
@@ -23,8 +23,6 @@ from backspace_tui.sessions.errors import SessionError
 MAX_LINE = 4 * 1024 * 1024
 PATIENCE = 30.0
 """Seconds until the workflow must have taken up what was asked of it."""
-
-RESTING = ("review", "done")
 
 
 def handle(job: Job, command: cmd.AnyCommand, *, driven: bool = True) -> cmd.Reply:

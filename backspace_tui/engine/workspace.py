@@ -11,7 +11,7 @@ import msgspec
 from backspace_tui.core import events as ev
 from backspace_tui.core.hunks import added_removed
 from backspace_tui.core.protocols import Sandbox, SandboxFactory, SandboxGone
-from backspace_tui.core.trees import EXECUTABLE, REGULAR, Entry, File
+from backspace_tui.core.trees import EXECUTABLE, GITLINK, REGULAR, Entry, File
 
 if TYPE_CHECKING:
     from backspace_tui.engine.recorder import Recorder
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from backspace_tui.sessions.objects import Objects
 
 SESSION_LABEL = "agent"
-GITLINK = 0o160000
 
 
 class Snapshot(msgspec.Struct, frozen=True):

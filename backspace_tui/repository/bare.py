@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from backspace_tui.core.protocols import CancelToken
-from backspace_tui.core.trees import Entry, File
+from backspace_tui.core.trees import GITLINK, Entry, File
 from backspace_tui.repository import base as base_import
 from backspace_tui.repository.base import Base, Progress, commit_tree
 from backspace_tui.repository.errors import GitFailed, RepositoryError
-from backspace_tui.repository.fast_import import EMPTY_TREE, GITLINK, blob_oid, check_oid, make_tree
+from backspace_tui.repository.fast_import import EMPTY_TREE, blob_oid, check_oid, make_tree
 from backspace_tui.repository.git import Runner
 from backspace_tui.repository.ignored import ignored_by, is_cache
 from backspace_tui.repository.source import Source

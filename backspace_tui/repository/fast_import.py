@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from backspace_tui.core.trees import EXECUTABLE, REGULAR, SYMLINK, Entry, File
+from backspace_tui.core.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Entry, File
 from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.repository.git import Runner
 from backspace_tui.repository.names import check_path, quote
 
 EMPTY_TREE: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-GITLINK: Final = 0o160000
 
 _FILE_MODES: Final = (REGULAR, EXECUTABLE, SYMLINK)
 _OID: Final = re.compile(r"[0-9a-f]{40}")

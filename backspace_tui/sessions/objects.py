@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import IO, Final, Generic, TypeVar
 
 from backspace_tui.core.hunks import Hunk, file_hunks
-from backspace_tui.core.trees import Entry, FileChange
+from backspace_tui.core.trees import GITLINK, Entry, FileChange
 from backspace_tui.sessions.errors import SessionError
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 EMPTY_BLOB: Final = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
-GITLINK: Final = 0o160000
 
 _SMALL: Final = 1 << 20
 _BLOB_BUDGET: Final = 64 << 20

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,17 +16,6 @@ from backspace_tui.sessions.objects import EMPTY_BLOB, Objects
 from tests.sessions.repository import Repository
 
 ODD = os.fsdecode(b'caf\xe9 "\t\n:(top) -n')
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    return Repository(tmp_path / "repo.git")
-
-
-@pytest.fixture
-def objects(repo: Repository) -> Iterator[Objects]:
-    with Objects(repo.path) as opened:
-        yield opened
 
 
 def test_blobs_and_sizes(repo: Repository, objects: Objects) -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -21,17 +19,6 @@ LINES = [f"line {n}\n" for n in range(40)]
 def text(**changed: str) -> str:
     """Forty lines, some replaced: ``text(l3="new")``."""
     return "".join(changed.get(f"l{n}", line.rstrip("\n")) + "\n" for n, line in enumerate(LINES))
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    return Repository(tmp_path / "repo.git")
-
-
-@pytest.fixture
-def objects(repo: Repository) -> Iterator[Objects]:
-    with Objects(repo.path) as opened:
-        yield opened
 
 
 class Session:
