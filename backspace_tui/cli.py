@@ -228,24 +228,11 @@ def _replay(arguments: list[str]) -> int:
 
 
 def _review(arguments: list[str]) -> int:
-    parser = _parser(
-        "review",
-        "See and decide a session's hunks. Options are carried out in the order of this list, each for one or more\n"
-        "hunks by id, or 'all'. Once they leave no hunk undecided, what is accepted is verified and committed.",
-    )
-    parser.add_argument("session", metavar="SESSION")
-    parser.add_argument("--json", action="store_true", help="print the review as JSON")
-    parser.add_argument("--undo", action="store_true", help="take back the last decision")
-    parser.add_argument("--unstage", nargs="+", action="extend", default=[], metavar="HUNK", help="take it back out")
-    parser.add_argument("--comment", action="append", default=[], metavar="HUNK=TEXT", help="a comment to the agent")
-    parser.add_argument("--reject", nargs="+", action="extend", default=[], metavar="HUNK", help="reject")
-    parser.add_argument("--accept", nargs="+", action="extend", default=[], metavar="HUNK", help="accept")
-    parser.add_argument("--accept-protected", action="store_true", help="also what runs on someone's machine")
-    parser.add_argument("--verify", action="store_true", help="run the tests on what is accepted")
-    parser.add_argument("--pull-request", action="store_true", help="commit what is accepted and open the request")
-    options = parser.parse_args(arguments)
-    from backspace_tui import reviewing
+    from backspace_tui import review_options, reviewing
 
+    parser = _parser("review", review_options.DESCRIPTION)
+    review_options.add(parser)
+    options = parser.parse_args(arguments)
     return reviewing.run(options)
 
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
-from backspace_tui import headless
+from backspace_tui import headless, review_text
 from backspace_tui.core import commands as cmd
+from backspace_tui.core import units
 from backspace_tui.core.events import StageStarted
 from backspace_tui.core.stages import AGENT_STAGES, RESTING
 from backspace_tui.core.state import SessionState, apply, fold
-from backspace_tui.core.terminal_text import clean, visible
 from backspace_tui.sessions import client, store
 from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.log import read_events
 from backspace_tui.sessions.objects import Objects
-from backspace_tui.sessions.review import Review, review, to_json
-
-OPEN: Final = ("pending", "reviewed", "changed")
+from backspace_tui.sessions.review import Review, ReviewFile, ReviewHunk, review
+from backspace_tui.sessions.review_json import to_json
 
 Commands = list[cmd.AnyCommand]
 
@@ -34,58 +34,97 @@ def run(options: argparse.Namespace) -> int:
     exit_code = 0
     if work := _next(directory, decisions, options):
         exit_code = _carry_out(directory, work, sys.stderr if options.json else sys.stdout)
-    _print(directory, as_json=options.json)
+    if options.why:
+        review_text.tell_why(directory, options.why, sys.stdout)
+    else:
+        _print(directory, options)
     return exit_code
 
 
 def _decisions(directory: Path, options: argparse.Namespace) -> Commands:
-    """What is asked for, in the order of the help. Ids are looked at first, so that a wrong one changes nothing."""
-    _, shown = load(directory)
-    comments = [_comment(item) for item in options.comment]
+    """What is asked for, in the order of the help. Names are looked at first, so that a wrong one changes nothing."""
+    state, shown = load(directory)
+    comments = [_with_text("--comment", item) for item in options.comment]
+    redone = [_with_text("--redo", item) for item in options.redo]
+    edits = [(hunk, _read(file)) for hunk, file in (_with_text("--edit", item) for item in options.edit)]
     if not options.undo:
-        named = [*options.unstage, *options.reject, *options.accept, *(hunk for hunk, _ in comments)]
-        _check_ids(shown, named)
-    found: Commands = []
-    if options.undo:
-        found.append(cmd.Undo())
-    if options.unstage:
-        found.append(cmd.Decide(hunks=_ids(shown, options.unstage, ("accepted",)), action="unstage"))
-    found += [cmd.Decide(hunks=(hunk,), action="comment", comment=text) for hunk, text in comments]
-    rejected = _ids(shown, options.reject, OPEN)
-    if rejected:
-        found.append(cmd.Decide(hunks=rejected, action="reject"))
-    if options.accept:
-        ids = _ids(shown, options.accept, OPEN, protected=options.accept_protected)
-        if "all" in options.accept:
-            ids = tuple(name for name in ids if name not in rejected)
-        found.append(cmd.Decide(hunks=ids, action="accept", accept_protected=options.accept_protected))
+        plain = [*options.unstage, *options.mark, *options.unmark, *options.reject, *options.accept]
+        _check_names(directory, state, [*plain, *(name for name, _ in (*comments, *redone, *edits))])
+    found: Commands = [cmd.Undo()] if options.undo else []
+    found.append(cmd.Decide(hunks=_named(shown, options.unstage, _is_accepted), action="unstage"))
+    found.append(cmd.Decide(hunks=_named(shown, options.mark, _is_unseen), action="review"))
+    found.append(cmd.Decide(hunks=_named(shown, options.unmark, _is_reviewed), action="unreview"))
+    found += [cmd.Decide(hunks=(name,), action="comment", comment=text) for name, text in comments]
+    rejected = _named(shown, options.reject, _is_open)
+    found.append(cmd.Decide(hunks=rejected, action="reject"))
+    found += [cmd.Decide(hunks=(name,), action="redo", comment=text) for name, text in redone]
+    protected = options.accept_protected
+    found += [cmd.Edit(hunk=name, result=data, accept_protected=protected) for name, data in edits]
+    taken = frozenset(units.parse(name).hunk for name in (*rejected, *(name for name, _ in (*redone, *edits))))
+    accepted = _named(shown, options.accept, lambda file, item: item.sweeping and (protected or not file.protected))
+    if "all" in options.accept:
+        accepted = tuple(name for name in accepted if name not in taken)
+    found.append(cmd.Decide(hunks=accepted, action="accept", accept_protected=protected))
     return [item for item in found if not isinstance(item, cmd.Decide) or item.hunks]
 
 
-def _comment(given: str) -> tuple[str, str]:
-    hunk, equals, text = given.partition("=")
+def _with_text(option: str, given: str) -> tuple[str, str]:
+    name, equals, text = given.partition("=")
     if not equals or not text.strip():
-        raise SessionError(f"--comment {given!r} is not HUNK=TEXT", 2)
-    return hunk, text
+        raise SessionError(f"{option} {given!r} is not HUNK={'FILE' if option == '--edit' else 'TEXT'}", 2)
+    return name, text
 
 
-def _check_ids(shown: Review, given: list[str]) -> None:
-    known = {item.hunk.id for file in shown.files for item in file.hunks}
+def _read(file: str) -> bytes:
+    """The edited text of a hunk, from a file or (``-``) from the standard input."""
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise SessionError(f"--edit: {file} cannot be read: {error.strerror}; nothing was decided", 2) from error
+
+
+def _check_names(directory: Path, state: SessionState, given: list[str]) -> None:
+    """Every unit must be there, also those of renames that are shown as one."""
+    if not any(name != "all" for name in given):
+        return
+    with Objects(directory / "repo.git") as objects:
+        whole = review(objects, state)
+        split = review(objects, state, split=frozenset(file.path for file in whole.files if file.renamed_from))
+    known = {item.hunk.id: item for shown in (split, whole) for file in shown.files for item in file.hunks}
     for name in given:
-        if name != "all" and name not in known:
-            raise SessionError(f"there is no hunk {name} in this review; --json lists them, nothing was decided", 2)
+        if name == "all":
+            continue
+        try:
+            unit = units.parse(name)
+            if unit.hunk not in known:
+                raise ValueError(f"there is no hunk {unit.hunk} in this review; --json lists them")
+            if not known[unit.hunk].gone:
+                units.positions(known[unit.hunk].hunk, unit.part)
+        except ValueError as problem:
+            raise SessionError(f"{problem}; nothing was decided", 2) from None
 
 
-def _ids(shown: Review, given: list[str], states: tuple[str, ...], *, protected: bool = True) -> tuple[str, ...]:
-    """The hunks that are named; ``all`` stands for every one in a state that allows the action."""
+def _named(shown: Review, given: list[str], wanted: Callable[[ReviewFile, ReviewHunk], bool]) -> tuple[str, ...]:
+    """The units that are named; ``all`` stands for every hunk that is ``wanted``."""
     if "all" not in given:
         return tuple(given)
-    return tuple(
-        item.hunk.id
-        for file in shown.files
-        for item in file.hunks
-        if item.state in states and (protected or not file.protected)
-    )
+    return tuple(item.hunk.id for file in shown.files for item in file.hunks if wanted(file, item))
+
+
+def _is_accepted(_: ReviewFile, item: ReviewHunk) -> bool:
+    return item.state == "accepted"
+
+
+def _is_open(_: ReviewFile, item: ReviewHunk) -> bool:
+    return item.open
+
+
+def _is_unseen(_: ReviewFile, item: ReviewHunk) -> bool:
+    return item.open and item.state != "reviewed"
+
+
+def _is_reviewed(_: ReviewFile, item: ReviewHunk) -> bool:
+    return item.state == "reviewed" and bool(item.reviews)
 
 
 def load(directory: Path) -> tuple[SessionState, Review]:
@@ -140,7 +179,7 @@ def _next(directory: Path, decisions: Commands, options: argparse.Namespace) -> 
     """What follows the decisions: what the options say, or the commit once nothing is left to decide."""
     if options.pull_request:
         return cmd.Publish(pull_request=True)
-    if any(not isinstance(item, cmd.Decide) or item.action != "comment" for item in decisions):
+    if any(not isinstance(item, cmd.Decide) or item.action in ("accept", "reject", "unstage") for item in decisions):
         state, shown = load(directory)
         fresh = state.accepted_tree not in (state.base_tree, state.committed_tree)
         if fresh and shown.pending == 0 and state.stage in RESTING:
@@ -201,21 +240,11 @@ def _outcome(state: SessionState, command: cmd.Verify | cmd.Publish) -> int:
     return state.exit_code if state.status == "failed" and state.exit_code else 1
 
 
-def _print(directory: Path, *, as_json: bool) -> None:
-    state, shown = load(directory)
-    if as_json:
+def _print(directory: Path, options: argparse.Namespace) -> None:
+    state = fold(read_events(directory))
+    with Objects(directory / "repo.git") as objects:
+        shown = review(objects, state, split=frozenset(options.split))
+    if options.json:
         print(json.dumps(to_json(shown, state), ensure_ascii=True))
-        return
-    for file in shown.files:
-        mark = "  runs on someone's machine" if file.protected else ""
-        print(f"{visible(file.path)}  {file.state}{mark}")
-        for item in file.hunks:
-            print(f"  {item.hunk.id}  {item.state}" + (f"  ({clean(item.comment)})" if item.comment else ""))
-            for sign, text in item.hunk.lines:
-                print(f"    {sign}{clean(text)}".rstrip("\n"))
-    print(f"{shown.decided} of {shown.total} hunks decided" if shown.total else "no changes")
-    left = sum(item.state in OPEN for file in shown.files if file.protected for item in file.hunks)
-    if left:
-        print(f"{left} of the undecided run on someone's machine; --accept-protected accepts them as well")
-    if state.verdict is not None:
-        print(f"tests: {state.verdict.verdict}")
+    else:
+        review_text.write(shown, state, sys.stdout)

@@ -16,6 +16,8 @@ from typing import NamedTuple
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import PatchSet
 
+from backspace_tui.core.marks import Leg
+
 _FIRST_HUNK = re.compile(rb"^@@ -", re.MULTILINE)
 _CHANGED = re.compile(r"[-+]+")
 
@@ -165,3 +167,27 @@ def _check_side(lines: list[bytes], start: int, count: int, text: bytes, is_open
     # A diff without "\ No newline" markers is taken as it is, but a marker must be true.
     if actual != text or (is_open and not lacks_newline):
         raise ValueError(f"the diff does not match the files: other text at line {start + 1}")
+
+
+def leg(diff: bytes) -> Leg:
+    """The leg that a unified diff describes.
+
+    Raises:
+        ValueError: the diff is malformed.
+    """
+    spans: list[tuple[int, int, int, int]] = []
+    for group in read_groups(diff):
+        old, new = group.old_start, group.new_start
+        inside = False
+        for mark in group.marks:
+            if mark == " ":
+                inside = False
+            elif not inside:
+                spans.append((old, old, new, new))
+                inside = True
+            old += mark != "+"
+            new += mark != "-"
+            if inside:
+                start, _, new_start, _ = spans[-1]
+                spans[-1] = (start, old, new_start, new)
+    return Leg(spans)

@@ -17,9 +17,13 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", om
 
 
 class Say(Command, frozen=True, tag="say"):
-    """A message of the human: steers a working agent at its next turn, or is a follow-up when it rests."""
+    """A message of the human: steers a working agent at its next turn, or is a follow-up when it rests.
+
+    With ``about`` the text is the program's, sent with one key.
+    """
 
     text: str
+    about: Literal["", "tests"] = ""
 
 
 class Pause(Command, frozen=True, tag="pause"):
@@ -45,14 +49,23 @@ class Answer(Command, frozen=True, tag="answer"):
 
 
 class Decide(Command, frozen=True, tag="decide"):
-    """Decide about hunks by id, in order, as one undoable group: all of them or none.
+    """Decide about units by name (:mod:`backspace_tui.core.units`), as one undoable group: all of them or none.
 
-    ``accept_protected`` confirms hunks of paths that run on someone's machine.
+    ``redo`` rejects and asks the agent for another version. ``accept_protected`` confirms hunks of paths that run on
+    someone's machine.
     """
 
     hunks: tuple[str, ...]
-    action: Literal["accept", "reject", "unstage", "review", "unreview", "comment"]
+    action: Literal["accept", "reject", "unstage", "review", "unreview", "comment", "redo"]
     comment: str = ""
+    accept_protected: bool = False
+
+
+class Edit(Command, frozen=True, tag="edit"):
+    """Accept ``result`` in the place of a hunk's new side (context and added lines); the agent's files stay."""
+
+    hunk: str
+    result: bytes
     accept_protected: bool = False
 
 
@@ -74,7 +87,7 @@ class Ping(Command, frozen=True, tag="ping"):
     """Answered with the newest ``seq``; keeps the session from idling out."""
 
 
-AnyCommand = Say | Pause | Resume | Stop | Quit | Answer | Decide | Undo | Verify | Publish | Ping
+AnyCommand = Say | Pause | Resume | Stop | Quit | Answer | Decide | Edit | Undo | Verify | Publish | Ping
 
 
 class HostRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from backspace_tui.core.marks import Spot
 from backspace_tui.core.protocols import ToolCall
 from backspace_tui.core.stages import Outcome, Stage
 
@@ -19,7 +20,7 @@ SCHEMA_VERSION: Final = 1
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Verdict = Literal["passes", "fails as before", "newly fails", "not verified"]
-Action = Literal["accept", "reject", "undo", "unstage", "review", "unreview", "comment"]
+Action = Literal["accept", "reject", "undo", "unstage", "review", "unreview", "comment", "edit", "redo"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -77,12 +78,14 @@ class Message(Event, frozen=True, tag="message"):
     """Text between the human, the agent and the program.
 
     ``kind``: ``prompt`` (a follow-up), ``steer`` (read at the next turn), ``feedback`` (from the critique or a failed
-    verification), ``plan``, ``reply`` (the agent's closing words), ``notice`` (for the human alone).
+    verification), ``plan``, ``reply`` (the agent's closing words), ``notice`` (for the human alone). ``about`` names
+    what the program wrote for the human with one key: ``redo`` of a hunk, the failing ``tests``.
     """
 
     role: Literal["user", "agent", "program"]
     text: str
     kind: Literal["prompt", "steer", "feedback", "plan", "reply", "notice"] = "notice"
+    about: Literal["", "redo", "tests"] = ""
 
 
 class Question(Event, frozen=True, tag="question"):
@@ -212,8 +215,10 @@ class Decision(Event, frozen=True, tag="decision"):
     """The human decided about a hunk (or a whole set of them with one key: one event a hunk, same ``group``).
 
     ``tree`` is the accepted tree after the whole group, ``before`` the one before it. ``undoes`` is the ``group``
-    that an ``undo`` takes back. ``lines`` are the hunk's deleted and added lines as shown, for the message to the
-    agent.
+    that an ``undo`` takes back. ``part`` names lines or blocks of the hunk (:mod:`backspace_tui.core.units`), empty
+    for all of it. ``lines`` are the unit's deleted and added lines as shown, for the message to the agent, and
+    ``spot`` tells where they are, so that a mark is found again after further changes. ``voids`` are the ``seq`` of
+    earlier decisions that this one ends: marks that are taken off, rejections that are accepted after all.
     """
 
     hunk: str
@@ -225,11 +230,18 @@ class Decision(Event, frozen=True, tag="decision"):
     comment: str = ""
     undoes: int = 0
     protected: bool = False
+    part: str = ""
     lines: tuple[str, ...] = ()
+    spot: Spot | None = None
+    voids: tuple[int, ...] = ()
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """A rejection waiting for the agent's turn boundary, or carried out."""
+    """A rejection waiting for the agent's turn boundary, or carried out.
+
+    ``overtaken`` tells that the agent changed the lines first, so that nothing was taken out. ``redo`` asks for
+    another version.
+    """
 
     hunk: str
     path: str
@@ -237,6 +249,10 @@ class Rejected(msgspec.Struct, frozen=True):
     lines: tuple[str, ...]
     seq: int
     applied: bool = False
+    part: str = ""
+    spot: Spot | None = None
+    redo: bool = False
+    overtaken: bool = False
 
 
 class Verification(Event, frozen=True, tag="verification"):
@@ -255,9 +271,10 @@ class GitOperation(Event, frozen=True, tag="git_operation"):
 
     ``operation``: ``base`` (B was imported: ``commit``, ``tree``, ``branch`` the user's branch or empty when
     detached, ``tag`` the nearest one, ``detail`` what the user should know, such as uncommitted changes left out),
-    ``snapshot`` (W and the
-    rollback tree outside a tool call), ``rejected`` and ``restored`` (rejections carried out in W or put back into
-    it: ``hunks``, and ``before``, W until then), ``commit`` (``commit``, ``tree``, ``branch`` ours), ``push``.
+    ``snapshot`` (W and the rollback tree outside a tool call), ``rejected`` and ``restored`` (rejections carried out
+    in W or put back into it: their ``hunks`` and, as ``decisions``, their ``seq``; ``before``, W until then, and
+    ``accepted``, A at that moment; ``overtaken`` are those of them that the agent was faster than), ``commit``
+    (``commit``, ``tree``, ``branch`` ours), ``push``.
     """
 
     operation: Literal["base", "snapshot", "rejected", "restored", "commit", "push"]
@@ -272,6 +289,9 @@ class GitOperation(Event, frozen=True, tag="git_operation"):
     command: str = ""
     output: str = ""
     hunks: tuple[str, ...] = ()
+    accepted: str = ""
+    decisions: tuple[int, ...] = ()
+    overtaken: tuple[int, ...] = ()
 
 
 class PrCreation(Event, frozen=True, tag="pr_creation"):

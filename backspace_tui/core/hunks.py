@@ -1,42 +1,43 @@
 """Hunks: what a reviewer decides about, and what a path holds after the decision.
 
 Three trees are involved: B (base), A (accepted) and W (the agent's newest snapshot). Pending hunks are diff(A, W)
-and accepted ones diff(B, A). Accepting takes hunks of diff(A, W) into A, rejecting takes them out of W, and
-unaccepting takes hunks of diff(B, A) out of A. A decision is content, never a patch: see :func:`stage`.
+and accepted ones diff(B, A). Accepting takes units of diff(A, W) into A, rejecting leaves them out of W, and
+unstaging leaves units of diff(B, A) out of A. A decision is content, never a patch: see :func:`stage`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Literal
 
 import msgspec
 
+from backspace_tui.core import units
 from backspace_tui.core.alignment import Group, align, read_groups, split_lines
-from backspace_tui.core.staging import Block, blocks, stage
+from backspace_tui.core.staging import Block, blocks, end_lines, stage
 from backspace_tui.core.trees import SYMLINK, File, FileChange
 
 __all__ = [
     "Block",
+    "Choices",
     "Hunk",
-    "State",
-    "accept",
     "added_removed",
     "blocks",
     "file_hunks",
+    "leave",
     "locate",
-    "overtaken",
-    "reject",
+    "replace_lines",
     "stage",
-    "states",
-    "unaccept",
+    "take",
 ]
 
-Kind = Literal["text", "mode", "binary", "symlink", "type", "added", "deleted"]
+Kind = Literal["text", "mode", "binary", "symlink", "type", "added", "deleted", "rename"]
 Mark = Literal[" ", "-", "+"]
-State = Literal["pending", "reviewed", "rejected", "accepted", "changed"]
+Choices = Mapping[str, frozenset[int] | None]
+"""By a hunk's id the positions of its chosen lines; ``None`` for all of it (see :mod:`backspace_tui.core.units`)."""
 
 _MARKS: Final[dict[str, Mark]] = {" ": " ", "-": "-", "+": "+"}
 _SNIFFED = 8000
@@ -48,10 +49,11 @@ class Hunk(msgspec.Struct, frozen=True):
 
     ``kind`` is ``text`` for lines, and otherwise a unit that is taken or left as a whole: ``mode``, ``binary``,
     ``symlink`` (new or another target), ``type`` (a file became a link or the reverse), ``added`` (a new empty
-    file), ``deleted``. ``lines`` are for showing, without their line feeds; those of the other kinds describe the
-    change. ``deletions`` and ``additions`` are what :func:`stage` takes (text alone). ``old_start`` and
-    ``new_start`` number the first line of each side from 1, or the line that follows where a side has none.
-    ``old_open`` and ``new_open`` tell that the last line of that side ends the file without a line feed.
+    file), ``deleted``, ``rename`` (the path came from another one; what else changed are hunks of their own).
+    ``lines`` are for showing, without their line feeds; those of the other kinds describe the change. ``deletions``
+    and ``additions`` are what :func:`stage` takes (text alone). ``old_start`` and ``new_start`` number the first line
+    of each side from 1, or the line that follows where a side has none. ``old_open`` and ``new_open`` tell that the
+    last line of that side ends the file without a line feed.
     """
 
     id: str
@@ -64,6 +66,11 @@ class Hunk(msgspec.Struct, frozen=True):
     additions: frozenset[int] = frozenset()
     old_open: bool = False
     new_open: bool = False
+
+    @property
+    def changes(self) -> int:
+        """How many lines it changes (text alone)."""
+        return len(self.deletions) + len(self.additions)
 
     @property
     def old_end(self) -> int:
@@ -92,7 +99,7 @@ def added_removed(diff: bytes) -> tuple[int, int]:
 
 
 def file_hunks(change: FileChange, old: bytes, new: bytes, diff: bytes) -> tuple[Hunk, ...]:
-    """The hunks of one path, in order: its mode first, then its content.
+    """The hunks of one path, in order: its coming from another path, its mode, its content.
 
     ``old`` and ``new`` are the blobs (empty where the path is absent) and ``diff`` the unified diff between them,
     which only text needs: each ``@@`` of it is one hunk. A new file's mode comes with its content.
@@ -102,6 +109,8 @@ def file_hunks(change: FileChange, old: bytes, new: bytes, diff: bytes) -> tuple
     """
     ids = _Ids(change.path)
     hunks: list[Hunk] = []
+    if change.source:
+        hunks.append(_renamed(ids, change))
     if _changes_mode(change):
         assert change.old is not None
         assert change.new is not None
@@ -117,26 +126,55 @@ def file_hunks(change: FileChange, old: bytes, new: bytes, diff: bytes) -> tuple
     return tuple(hunks)
 
 
-def accept(change: FileChange, old: bytes, new: bytes, diff: bytes, hunks: Collection[str]) -> File | None:
-    """What A holds at the path after accepting ``hunks`` (ids) of diff(A, W); ``None`` where it is absent.
+def take(change: FileChange, old: bytes, new: bytes, diff: bytes, choices: Choices) -> dict[str, File | None]:
+    """What the old side's paths hold with the chosen units of the new side in them; ``None``: absent.
+
+    Choosing nothing gives the old side, everything the new one. A rename concerns two paths: without it, chosen lines
+    stand in the file under its old name.
 
     Raises:
-        ValueError: an id names no hunk of this change, or the diff is not one of these two blobs.
+        ValueError: an id names no hunk of this change, a position no changed line of it, or the diff is not one of
+            these two blobs.
     """
+    return _take(change, old, new, diff, _chosen(file_hunks(change, old, new, diff), choices))
+
+
+def leave(change: FileChange, old: bytes, new: bytes, diff: bytes, choices: Choices) -> dict[str, File | None]:
+    """What the new side's paths hold without the chosen units: the complement of :func:`take`. Raises as it does."""
     offered = file_hunks(change, old, new, diff)
-    return _take(change, old, new, diff, locate(offered, hunks))
+    gone = {hunk.id: named for hunk, named in _chosen(offered, choices)}
+    rest: list[_Chosen] = []
+    for hunk in offered:
+        left = units.changed(hunk) - gone.get(hunk.id, frozenset()) if hunk.kind == "text" else frozenset[int]()
+        if hunk.id not in gone or left:
+            rest.append((hunk, left))
+    return _take(change, old, new, diff, rest)
 
 
-def unaccept(change: FileChange, old: bytes, new: bytes, diff: bytes, hunks: Collection[str]) -> File | None:
-    """What A holds at the path after taking ``hunks`` (ids) of diff(B, A) out of it. Raises as :func:`accept`."""
-    offered = file_hunks(change, old, new, diff)
-    out = {hunk.id for hunk in locate(offered, hunks)}
-    return _take(change, old, new, diff, [hunk for hunk in offered if hunk.id not in out])
+def replace_lines(data: bytes, first: int, after: int, lines: bytes) -> tuple[bytes, int]:
+    """``data`` with ``lines`` in the place of its lines from ``first`` to before ``after``, which count from 1.
+
+    Where a line is no longer the last one and has no line ending, it gets the commoner one of ``data``.
+
+    Returns:
+        The new content, and the number of the line after the new ones.
+    """
+    old = split_lines(data)
+    result = [*old[: first - 1], *split_lines(lines), *old[after - 1 :]]
+    end_lines(result, data, lines)
+    return b"".join(result), first + len(split_lines(lines))
 
 
-def reject(change: FileChange, old: bytes, new: bytes, diff: bytes, hunks: Collection[str]) -> File | None:
-    """What W holds at the path after taking ``hunks`` (ids) of diff(A, W) out of it. Raises as :func:`accept`."""
-    return unaccept(change, old, new, diff, hunks)
+def _chosen(offered: Iterable[Hunk], choices: Choices) -> list[_Chosen]:
+    found: list[_Chosen] = []
+    for hunk in locate(offered, choices):
+        named = choices[hunk.id]
+        whole = units.changed(hunk) if hunk.kind == "text" else frozenset[int]()
+        if named is not None and not named <= whole:
+            raise ValueError(f"hunk {hunk.id} has no changed line at {min(named - whole)}")
+        if named is None or named or not whole:
+            found.append((hunk, whole if named is None else named))
+    return found
 
 
 def locate(hunks: Iterable[Hunk], ids: Iterable[str]) -> tuple[Hunk, ...]:
@@ -151,54 +189,6 @@ def locate(hunks: Iterable[Hunk], ids: Iterable[str]) -> tuple[Hunk, ...]:
     if missing:
         raise ValueError(f"no such hunk now: {', '.join(sorted(missing))}; it was decided or changed meanwhile")
     return found
-
-
-def overtaken(accepted: Sequence[Hunk], pending: Sequence[Hunk]) -> frozenset[str]:
-    """The ids of one path's ``accepted`` hunks, diff(B, A), that a pending one, diff(A, W), changes again."""
-    return frozenset(one.id for one in accepted if any(_changes_again(one, other) for other in pending))
-
-
-def states(
-    pending: Sequence[Hunk],
-    accepted: Sequence[Hunk],
-    reviewed: Collection[str] = (),
-    rejected: Collection[str] = (),
-) -> tuple[tuple[Hunk, State], ...]:
-    """One path's hunks with their states, pending ones first.
-
-    ``changed`` is an accepted hunk that the agent has edited since. The same id may stand on both sides.
-    """
-    again = overtaken(accepted, pending)
-    found: list[tuple[Hunk, State]] = []
-    for hunk in pending:
-        if hunk.id in rejected:
-            found.append((hunk, "rejected"))
-        else:
-            found.append((hunk, "reviewed" if hunk.id in reviewed else "pending"))
-    found += [(hunk, "changed" if hunk.id in again else "accepted") for hunk in accepted]
-    return tuple(found)
-
-
-def _changes_again(accepted: Hunk, pending: Hunk) -> bool:
-    if pending.kind in ("deleted", "type"):
-        return True
-    if "mode" in (accepted.kind, pending.kind):
-        return accepted.kind == pending.kind
-    return accepted.kind != "text" or pending.kind != "text" or _overlap(accepted, pending)
-
-
-def _overlap(accepted: Hunk, pending: Hunk) -> bool:
-    """Whether changed lines of ``pending``, by A's numbers, touch lines that ``accepted`` put into A."""
-    made = accepted.additions
-    if made & pending.deletions:
-        return True
-    # A pure insertion touches the accepted lines when it stands between two of them.
-    number = pending.old_start
-    for mark, _ in pending.lines:
-        if mark == "+" and number in made and number - 1 in made:
-            return True
-        number += mark != "+"
-    return False
 
 
 def _changes_mode(change: FileChange) -> bool:
@@ -227,25 +217,43 @@ def _content_kind(change: FileChange, old: bytes, new: bytes) -> Kind | None:
     return "text" if old or new else "added"
 
 
-def _take(change: FileChange, old: bytes, new: bytes, diff: bytes, chosen: Collection[Hunk]) -> File | None:
+def _take(
+    change: FileChange, old: bytes, new: bytes, diff: bytes, chosen: Collection[_Chosen]
+) -> dict[str, File | None]:
     """The old side with ``chosen`` taken from the new one."""
-    kinds = {hunk.kind for hunk in chosen}
+    data = _content(change, old, new, diff, chosen)
+    if not change.source:
+        return {change.path: data}
+    if any(hunk.kind == "rename" for hunk, _ in chosen):
+        return {change.source: None, change.path: data}
+    return {change.source: data, change.path: None}
+
+
+def _content(change: FileChange, old: bytes, new: bytes, diff: bytes, chosen: Collection[_Chosen]) -> File | None:
+    kinds = {hunk.kind for hunk, _ in chosen}
     if change.new is None and kinds:
         return None
     if change.old is None and not kinds:
         return None
-    if kinds - {"text", "mode"}:
+    if kinds - {"text", "mode", "rename"}:
         data = new
     elif "text" in kinds:
-        deletions = frozenset[int]().union(*(hunk.deletions for hunk in chosen))
-        additions = frozenset[int]().union(*(hunk.additions for hunk in chosen))
-        data = stage(old, new, diff, deletions, additions)
+        deletions, additions = set[int](), set[int]()
+        for hunk, named in chosen:
+            out, into = units.chosen(hunk, named) if len(named) < hunk.changes else (hunk.deletions, hunk.additions)
+            deletions |= out
+            additions |= into
+        data = stage(old, new, diff, frozenset(deletions), frozenset(additions))
     else:
         data = old
     # A mode changes by its own hunk, except with a path's coming or its change of type.
     source = change.new if change.old is None or kinds & {"mode", "type"} else change.old
     assert source is not None
     return File(source.mode, data)
+
+
+_Chosen = tuple[Hunk, frozenset[int]]
+"""A hunk and the positions of its chosen lines (none for a hunk that is no text)."""
 
 
 class _Ids:
@@ -280,6 +288,12 @@ def _whole(ids: _Ids, change: FileChange, kind: Kind, old: bytes, new: bytes) ->
     modes = [(b"%o" % e.mode if e else b"") for e in (change.old, change.new)] if kind == "type" else [b"", b""]
     name = ids.make(kind, [(old, new), (modes[0], modes[1])])
     return Hunk(name, change.path, kind, 1, 1, tuple(lines))
+
+
+def _renamed(ids: _Ids, change: FileChange) -> Hunk:
+    source, path = os.fsencode(change.source), os.fsencode(change.path)
+    name = ids.make("rename", [(source, path)])
+    return Hunk(name, change.path, "rename", 1, 1, (("-", source), ("+", path)))
 
 
 def _text_hunks(ids: _Ids, change: FileChange, old: bytes, new: bytes, diff: bytes) -> list[Hunk]:

@@ -78,7 +78,7 @@ def stage(base: bytes, work: bytes, diff: bytes, deletions: frozenset[int], addi
     if taken != len(deletions) + len(additions):
         raise ValueError(_not_offered(changed, deletions, additions))
     if not (base.endswith(b"\n") and work.endswith(b"\n")):
-        _end_lines(result, base, work)
+        end_lines(result, base, work)
     return b"".join(result)
 
 
@@ -110,8 +110,8 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _end_lines(lines: list[bytes], base: bytes, work: bytes) -> None:
-    """Give every line but the last a line ending, in place."""
+def end_lines(lines: list[bytes], base: bytes, work: bytes) -> None:
+    """Give every line but the last a line ending, in place: the commoner one of the two contents."""
     ending = b""
     for index in range(len(lines) - 1):
         if not lines[index].endswith(b"\n"):

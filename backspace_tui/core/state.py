@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from backspace_tui.core import events as ev
-from backspace_tui.core.stages import Outcome, Stage
+from backspace_tui.core.stages import Outcome, Stage, after
 
+V = TypeVar("V")
 Status = Literal["new", "running", "paused", "waiting", "done", "failed", "stopped"]
 
 
@@ -33,10 +34,11 @@ class SessionState(msgspec.Struct, frozen=True):
     ``status``: ``waiting`` means for a person (review, question); ``done``, ``failed`` and ``stopped`` have no work
     left that starts by itself. ``paused`` is the reason of a pause that nobody has ended. ``edits`` are those of each
     path, oldest first. ``group`` is the number of the last decision group; ``standing`` the groups that an undo can
-    take back, oldest first. ``restorations`` are undone rejections whose lines are to be put back into the agent's
-    files at its next turn boundary. ``unheard`` is the newest message of the human that no turn has taken up and no
-    stop has put off. ``publishing`` is how far the user asked to go after the review. Costs are in US dollars,
-    ``unpriced`` counts replies whose price is unknown.
+    take back, oldest first. ``rejected`` and ``marks`` (reviews, comments, edits) hold what stands, by the ``seq`` of
+    its decision; ``voided`` what a later decision ended, for the case that it is undone. ``restorations`` are undone
+    rejections whose lines are to be put back into the agent's files at its next turn boundary. ``unheard`` is the
+    newest message of the human that no turn has taken up and no stop has put off. ``publishing`` is how far the user
+    asked to go after the review. Costs are in US dollars, ``unpriced`` counts replies whose price is unknown.
     """
 
     started: ev.SessionStarted | None = None
@@ -62,10 +64,10 @@ class SessionState(msgspec.Struct, frozen=True):
     edits: dict[str, tuple[Edit, ...]] = {}
     group: int = 0
     standing: tuple[tuple[ev.Decision, ...], ...] = ()
-    rejected: dict[str, ev.Rejected] = {}
+    rejected: dict[int, ev.Rejected] = {}
+    marks: dict[int, ev.Decision] = {}
+    voided: dict[int, ev.Rejected | ev.Decision] = {}
     restorations: tuple[ev.Rejected, ...] = ()
-    reviewed: frozenset[str] = frozenset()
-    comments: dict[str, str] = {}
     verdicts: dict[str, ev.Verification] = {}
     baseline: ev.Verification | None = None
     verifying: str = ""
@@ -83,6 +85,22 @@ class SessionState(msgspec.Struct, frozen=True):
     sandbox: str = ""
     error: str = ""
     exit_code: int = 0
+
+    @property
+    def next_stage(self) -> Stage:
+        """Where the workflow goes on: an open, failed or stopped-with-the-session stage is run again."""
+        if not self.attempt:
+            return "prepare"
+        if self.stage_open or self.outcome in (None, "failed"):
+            return self.stage
+        if self.outcome == "stopped" and self.stage == "prepare":
+            return "prepare"
+        return after(self.stage, self.outcome, self.revisions - (self.outcome == "revise"))
+
+    @property
+    def stage_now(self) -> Stage:
+        """The stage that runs, or is about to."""
+        return self.stage if self.stage_open else self.next_stage
 
     @property
     def commit(self) -> str:
@@ -130,7 +148,8 @@ def _apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
         case ev.StageFinished():
             return _stage_finished(state, event)
         case ev.Message(kind="prompt"):
-            return replace(state, prompt=event.text, revisions=0, unheard=event)
+            prompt = state.prompt if event.about else event.text
+            return replace(state, prompt=prompt, revisions=0, unheard=event)
         case ev.Message(kind="steer", role="user"):
             return replace(state, unheard=event)
         case ev.Message(kind="plan"):
@@ -215,19 +234,14 @@ def _stage_finished(state: SessionState, event: ev.StageFinished) -> SessionStat
 
 def _decided(state: SessionState, event: ev.Decision) -> SessionState:
     state = replace(state, accepted_tree=event.tree, group=max(state.group, event.group))
-    if event.comment:
-        state = replace(state, comments={**state.comments, event.hunk: event.comment})
-    match event.action:
-        case "accept":
-            state = replace(state, rejected=_without(state.rejected, event.hunk))
-        case "reject":
-            state = replace(state, rejected={**state.rejected, event.hunk: _rejected(event)})
-        case "review":
-            state = replace(state, reviewed=state.reviewed | {event.hunk})
-        case "unreview":
-            state = replace(state, reviewed=state.reviewed - {event.hunk})
-        case "undo":
-            return _undone(state, event)
+    if event.action == "undo":
+        return _undone(state, event)
+    for seq in event.voids:
+        state = _voided(state, seq)
+    if event.action in ("reject", "redo"):
+        state = replace(state, rejected={**state.rejected, event.seq: _rejected(event)})
+    elif event.action in ("review", "comment", "edit"):
+        state = replace(state, marks={**state.marks, event.seq: event})
     if event.action == "comment":
         return state
     standing = state.standing
@@ -238,27 +252,31 @@ def _decided(state: SessionState, event: ev.Decision) -> SessionState:
     return replace(state, standing=standing)
 
 
+def _voided(state: SessionState, seq: int) -> SessionState:
+    """What the decision ``seq`` did to the review is over."""
+    if (rejection := state.rejected.get(seq)) is not None:
+        return replace(state, rejected=_without(state.rejected, seq), voided={**state.voided, seq: rejection})
+    if (mark := state.marks.get(seq)) is not None:
+        return replace(state, marks=_without(state.marks, seq), voided={**state.voided, seq: mark})
+    return state
+
+
 def _undone(state: SessionState, event: ev.Decision) -> SessionState:
     """One ``undo`` event takes back one decision of the group; the group leaves with its last one."""
     if not state.standing or state.standing[-1][0].group != event.undoes:
         return state
     *rest, undone = state.standing[-1]
-    match undone.action:
-        case "reject":
-            rejection = state.rejected.get(undone.hunk)
-            if rejection is not None and rejection.applied:
-                state = replace(state, restorations=(*state.restorations, rejection))
-            state = replace(state, rejected=_without(state.rejected, undone.hunk))
-        case "accept":
-            # It may have taken back a rejection, which then stands again.
-            earlier = [decision for group in state.standing[:-1] for decision in group]
-            decided = [item for item in earlier if item.hunk == undone.hunk and item.action in ("accept", "reject")]
-            if decided and decided[-1].action == "reject":
-                state = replace(state, rejected={**state.rejected, undone.hunk: _rejected(decided[-1])})
-        case "review":
-            state = replace(state, reviewed=state.reviewed - {undone.hunk})
-        case "unreview":
-            state = replace(state, reviewed=state.reviewed | {undone.hunk})
+    rejection = state.rejected.get(undone.seq)
+    if rejection is not None and rejection.applied and not rejection.overtaken:
+        state = replace(state, restorations=(*state.restorations, rejection))
+    state = replace(state, rejected=_without(state.rejected, undone.seq), marks=_without(state.marks, undone.seq))
+    for seq in undone.voids:
+        again = state.voided.get(seq)
+        if isinstance(again, ev.Rejected):
+            state = replace(state, rejected={**state.rejected, seq: again})
+        elif again is not None:
+            state = replace(state, marks={**state.marks, seq: again})
+        state = replace(state, voided=_without(state.voided, seq))
     standing = (*state.standing[:-1], tuple(rest)) if rest else state.standing[:-1]
     return replace(state, standing=standing)
 
@@ -292,12 +310,16 @@ def _git(state: SessionState, event: ev.GitOperation) -> SessionState:
             return _moved(state, event.tree, event.snapshot)
         case "rejected":
             applied = {
-                key: replace(value, applied=value.applied or key in event.hunks)
-                for key, value in state.rejected.items()
+                seq: replace(
+                    rejection,
+                    applied=rejection.applied or seq in event.decisions,
+                    overtaken=rejection.overtaken or seq in event.overtaken,
+                )
+                for seq, rejection in state.rejected.items()
             }
             return _moved(replace(state, rejected=applied), event.tree, event.snapshot)
         case "restored":
-            waiting = tuple(item for item in state.restorations if item.hunk not in event.hunks)
+            waiting = tuple(item for item in state.restorations if item.seq not in event.decisions)
             return _moved(replace(state, restorations=waiting), event.tree, event.snapshot)
         case "commit":
             commits = state.commits if event.commit in state.commits else (*state.commits, event.commit)
@@ -307,8 +329,17 @@ def _git(state: SessionState, event: ev.GitOperation) -> SessionState:
 
 
 def _rejected(decision: ev.Decision) -> ev.Rejected:
-    return ev.Rejected(decision.hunk, decision.path, decision.comment, decision.lines, decision.seq)
+    return ev.Rejected(
+        decision.hunk,
+        decision.path,
+        decision.comment,
+        decision.lines,
+        decision.seq,
+        part=decision.part,
+        spot=decision.spot,
+        redo=decision.action == "redo",
+    )
 
 
-def _without(mapping: dict[str, ev.Rejected], key: str) -> dict[str, ev.Rejected]:
-    return {name: value for name, value in mapping.items() if name != key}
+def _without(mapping: dict[int, V], key: int) -> dict[int, V]:
+    return {seq: value for seq, value in mapping.items() if seq != key}

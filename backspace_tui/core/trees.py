@@ -6,6 +6,8 @@ turn back into the same bytes with :func:`os.fsencode`. They are relative, use `
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import msgspec
 
 REGULAR = 0o100644
@@ -30,8 +32,36 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class FileChange(msgspec.Struct, frozen=True):
-    """How one path differs between two trees: ``old`` or ``new`` is ``None`` where the path is absent."""
+    """How one path differs between two trees: ``old`` or ``new`` is ``None`` where the path is absent.
+
+    With ``source`` the path was renamed: ``old`` is what that other path held, and the new tree lacks it.
+    """
 
     path: str
     old: Entry | None
     new: Entry | None
+    source: str = ""
+
+
+def in_the_way(present: Collection[str], files: Mapping[str, File | None]) -> tuple[str, str] | None:
+    """A path of ``files`` that is a folder of another one, or below one, once they stand among ``present`` paths.
+
+    ``None`` in ``files`` removes a path. Returns the path and the one that it collides with.
+    """
+    fresh = [path for path, file in files.items() if file is not None and path not in present]
+    if not fresh:
+        return None
+    after = {path for path in present if files.get(path, True) is not None}.union(fresh)
+    folders = {folder: path for path in after for folder in _folders(path)}
+    for path in fresh:
+        if path in folders:
+            return path, folders[path]
+        for folder in _folders(path):
+            if folder in after:
+                return path, folder
+    return None
+
+
+def _folders(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]

@@ -8,7 +8,9 @@ import msgspec
 
 from backspace_tui.core import events as ev
 from backspace_tui.core.protocols import ChatMessage, ToolCall
+from backspace_tui.core.terminal_text import clip
 
+LINES_LIMIT = 4_000
 HEARD = ("prompt", "steer", "feedback")
 
 
@@ -42,6 +44,8 @@ def conversation(events: Iterable[ev.AnyEvent]) -> Conversation:
         match event:
             case ev.Message(role="user" | "program", kind=kind) if kind in HEARD:
                 waiting.append((event.seq, _heard(event)))
+            case ev.Decision(action="comment"):
+                waiting.append((event.seq, _commented(event)))
             case ev.GitOperation(operation="rejected" | "restored", detail=detail) if detail:
                 waiting.append((event.seq, f"[review] {detail}"))
             case ev.ModelCalled(stage="implement"):
@@ -67,3 +71,8 @@ def _heard(event: ev.Message) -> str:
     if event.kind == "feedback":
         return f"[feedback] {event.text}"
     return event.text
+
+
+def _commented(event: ev.Decision) -> str:
+    lines = clip("\n".join(event.lines), LINES_LIMIT)
+    return f"[review] The user's comment on your change in {event.path}:\n{lines}\n{event.comment}"

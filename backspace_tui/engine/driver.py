@@ -10,8 +10,7 @@ from typing import Final
 
 from backspace_tui.core import events as ev
 from backspace_tui.core.protocols import ModelUnavailable, RequestRefused, SandboxError, SandboxGone
-from backspace_tui.core.stages import AGENT_STAGES, MAX_ATTEMPTS, Stage, after, backoff
-from backspace_tui.core.state import SessionState
+from backspace_tui.core.stages import AGENT_STAGES, MAX_ATTEMPTS, Stage, backoff
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.engine.job import Job, StageFailed, StageResult, Stopped, WaitsForPerson
 from backspace_tui.engine.stages import analyze, critique, done, implement, plan, prepare, publish, review, verify
@@ -36,23 +35,12 @@ STOPPABLE: Final = AGENT_STAGES[1:]
 """What a stop ends at once; it waits for the base to be there."""
 
 
-def next_stage(state: SessionState) -> Stage:
-    """Where the workflow goes on: an open, failed or stopped-with-the-session stage is run again."""
-    if not state.attempt:
-        return "prepare"
-    if state.stage_open or state.outcome in (None, "failed"):
-        return state.stage
-    if state.outcome == "stopped" and state.stage == "prepare":
-        return "prepare"
-    return after(state.stage, state.outcome, state.revisions - (state.outcome == "revise"))
-
-
 def drive(job: Job) -> int:
     """Run stages until the session ends, stops, or waits for a person who is not there; returns the exit code."""
     try:
         failures = 0
         while True:
-            stage = next_stage(job.state)
+            stage = job.state.next_stage
             again = job.state.attempt + 1 if stage == job.state.stage else 1
             job.recorder.enter(ev.StageStarted(stage=stage, attempt=again))
             result = _run(job, stage, failures)

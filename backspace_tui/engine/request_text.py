@@ -15,7 +15,9 @@ from backspace_tui.sessions.review import review
 
 def work(job: Job, state: SessionState, events: list[ev.AnyEvent]) -> Work:
     """The accepted work as it stood in ``state``, after ``events``."""
-    follow_ups = [event.text for event in events if isinstance(event, ev.Message) and event.kind == "prompt"]
+    follow_ups = [
+        event.text for event in events if isinstance(event, ev.Message) and event.kind == "prompt" and not event.about
+    ]
     replies = [event.text for event in events if isinstance(event, ev.Message) and event.kind == "reply"]
     shown = review(job.objects, state)
     reasons = _reasons(events)

@@ -7,16 +7,17 @@ import socket
 import threading
 import traceback
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
-from backspace_tui.core.stages import AGENT_STAGES, RESTING, Stage
+from backspace_tui.core.stages import AGENT_STAGES, RESTING
 from backspace_tui.core.terminal_text import clean
-from backspace_tui.engine import review
-from backspace_tui.engine.driver import next_stage
+from backspace_tui.engine import editing, review
 from backspace_tui.engine.job import Job, WorkCommand
+from backspace_tui.engine.talk import kind_of_message
 from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.sessions.errors import SessionError
 
@@ -47,12 +48,14 @@ def _handle(job: Job, command: cmd.AnyCommand, driven: bool) -> int:
     match command:
         case cmd.Decide():
             return review.decide(job, command)
+        case cmd.Edit():
+            return editing.edit(job, command)
         case cmd.Undo():
             return review.undo(job)
         case cmd.Ping():
             return recorder.state.last_seq
-        case cmd.Say(text=text):
-            return _say(job, text)
+        case cmd.Say(text=text, about=about):
+            return _say(job, text, about)
         case cmd.Answer(text=text):
             with recorder.changed:
                 question = recorder.state.question
@@ -61,7 +64,7 @@ def _handle(job: Job, command: cmd.AnyCommand, driven: bool) -> int:
                 return recorder.emit(ev.Answer(question=question.seq, text=job.parts.redactor.redact(clean(text)))).seq
         case cmd.Pause():
             with recorder.changed:
-                if recorder.state.paused or _stage(job) not in AGENT_STAGES:
+                if recorder.state.paused or job.recorder.state.stage_now not in AGENT_STAGES:
                     raise review.DecisionRefused("the agent is not working, so there is nothing to pause")
                 return recorder.emit(ev.Paused()).seq
         case cmd.Resume():
@@ -77,26 +80,18 @@ def _handle(job: Job, command: cmd.AnyCommand, driven: bool) -> int:
             return _work(job, command, driven)
 
 
-def _stage(job: Job) -> Stage:
-    """The stage that runs, or is about to."""
-    state = job.recorder.state
-    return state.stage if state.stage_open else next_stage(state)
-
-
-def _say(job: Job, text: str) -> int:
+def _say(job: Job, text: str, about: Literal["", "tests"]) -> int:
     if not text.strip():
         raise review.DecisionRefused("say something")
     with job.recorder.changed:
-        steers = _stage(job) in AGENT_STAGES and not job.control.stop
-        if not steers and (problem := job.parts.refuse(text)):
-            raise review.DecisionRefused(problem)
+        kind = kind_of_message(job, text)
         text = job.parts.redactor.redact(clean(text))
-        return job.recorder.emit(ev.Message(role="user", kind="steer" if steers else "prompt", text=text)).seq
+        return job.recorder.emit(ev.Message(role="user", kind=kind, text=text, about=about)).seq
 
 
 def _stop(job: Job, *, quit: bool) -> int:
     with job.recorder.changed:
-        quit = quit or _stage(job) not in AGENT_STAGES
+        quit = quit or job.recorder.state.stage_now not in AGENT_STAGES
         job.control.stop = not quit
         job.control.quit = job.control.quit or quit
         cancel = job.control.cancel
@@ -109,7 +104,7 @@ def _stop(job: Job, *, quit: bool) -> int:
 def _work(job: Job, command: WorkCommand, driven: bool) -> int:
     recorder = job.recorder
     with recorder.changed:
-        state, stage = recorder.state, _stage(job)
+        state, stage = recorder.state, job.recorder.state.stage_now
         if not state.base_tree or state.accepted_tree == state.base_tree:
             raise review.DecisionRefused("nothing is accepted yet; accept a hunk first")
         if stage in AGENT_STAGES or state.unheard is not None:

@@ -15,7 +15,9 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import IO, Final, Generic, TypeVar
 
+from backspace_tui.core.alignment import leg
 from backspace_tui.core.hunks import Hunk, file_hunks
+from backspace_tui.core.marks import Leg
 from backspace_tui.core.trees import GITLINK, Entry, FileChange
 from backspace_tui.sessions.errors import SessionError
 
@@ -137,7 +139,8 @@ class Objects:
         self._diffs: _Cache[tuple[str, str, int], bytes] = _Cache(_DIFF_BUDGET)
         self._hunks: _Cache[FileChange, tuple[Hunk, ...]] = _Cache(_DIFF_BUDGET)
         self._entries: _Cache[str, dict[str, Entry]] = _Cache(8)
-        self._changes: _Cache[tuple[str, str], tuple[FileChange, ...]] = _Cache(64)
+        self._changes: _Cache[tuple[str, str, bool], tuple[FileChange, ...]] = _Cache(64)
+        self._legs: _Cache[tuple[str, str], Leg] = _Cache(512)
         self._touched: _Cache[tuple[str, str], frozenset[tuple[str, bytes]]] = _Cache(_DIFF_BUDGET)
 
     def blob(self, oid: str) -> bytes:
@@ -173,17 +176,20 @@ class Objects:
                 self._entries.put(tree, found, 1)
             return found
 
-    def changes(self, old_tree: str, new_tree: str) -> tuple[FileChange, ...]:
-        """How ``new_tree`` differs from ``old_tree``, path by path in git's order; a rename is two changes."""
+    def changes(self, old_tree: str, new_tree: str, *, renames: bool = False) -> tuple[FileChange, ...]:
+        """How ``new_tree`` differs from ``old_tree``, path by path in git's order.
+
+        A rename is two changes, or with ``renames`` one with its ``source`` where git's ``-M`` finds it.
+        """
         if old_tree == new_tree:
             return ()
         with self._mutex:
-            key = (old_tree, new_tree)
+            key = (old_tree, new_tree, renames)
             found = self._changes.get(key)
             if found is None:
                 output = self._git(
-                    "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-ext-diff",
-                    self._oid(old_tree), self._oid(new_tree), "--",
+                    "diff-tree", "-r", "-z", "--raw", "-M" if renames else "--no-renames",
+                    "--no-abbrev", "--no-ext-diff", self._oid(old_tree), self._oid(new_tree), "--",
                 )  # fmt: skip
                 found = _raw_changes(output)
                 self._changes.put(key, found, 1)
@@ -207,6 +213,15 @@ class Objects:
                 else:
                     found = self._git("diff", *_DIFF, f"-U{context}", self._oid(before), self._oid(after))
                 self._diffs.put(key, found, len(found) + 128)
+            return found
+
+    def leg(self, old: str, new: str) -> Leg:
+        """How the lines of one blob lead to those of another."""
+        with self._mutex:
+            found = self._legs.get((old, new))
+            if found is None:
+                found = leg(self.diff(old, new))
+                self._legs.put((old, new), found, 1)
             return found
 
     def sides(self, change: FileChange) -> tuple[bytes, bytes, bytes]:
@@ -249,7 +264,7 @@ class Objects:
         with self._mutex:
             wanted = [
                 (change.old.oid, change.new.oid)
-                for change in self.changes(old_tree, new_tree)
+                for change in self.changes(old_tree, new_tree, renames=True)
                 if change.old is not None
                 and change.new is not None
                 and change.old.oid != change.new.oid
@@ -350,11 +365,12 @@ class Objects:
 
 
 def _raw_changes(output: bytes) -> tuple[FileChange, ...]:
-    fields = output.split(b"\0")
+    fields = iter(output.split(b"\0")[:-1])
     result = []
-    for head, path in zip(fields[0::2], fields[1::2], strict=False):
-        old_mode, new_mode, old, new, _ = head[1:].decode("ascii").split(" ")
-        result.append(FileChange(os.fsdecode(path), _entry(old_mode, old), _entry(new_mode, new)))
+    for head in fields:
+        old_mode, new_mode, old, new, status = head[1:].decode("ascii").split(" ")
+        source = os.fsdecode(next(fields)) if status[0] == "R" else ""
+        result.append(FileChange(os.fsdecode(next(fields)), _entry(old_mode, old), _entry(new_mode, new), source))
     return tuple(result)
 
 

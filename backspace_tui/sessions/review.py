@@ -7,49 +7,42 @@ diff(B, A). What was rejected stays listed after it was taken out of W, so that 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal
 
 import msgspec
 
 from backspace_tui.core import events as ev
-from backspace_tui.core.hunks import Hunk
+from backspace_tui.core import units
+from backspace_tui.core.hunks import Hunk, Kind
+from backspace_tui.core.marks import Accepted, Since, accepted_of, overtakes
 from backspace_tui.core.state import Edit, SessionState
 from backspace_tui.core.trees import Entry, FileChange
+from backspace_tui.sessions.marks import Gone, Marks, Standing, halves
 from backspace_tui.sessions.objects import Objects
+from backspace_tui.sessions.protected import patterns, protected
 
 _LOOKED_BACK: Final = 100
 """How many edits of one path are searched for the one that made a hunk."""
 
 HunkState = Literal["pending", "reviewed", "changed", "accepted", "rejected"]
+Changed = Literal["", "seen", "accepted", "rejected"]
 FileState = Literal["pending", "partial", "accepted", "rejected"]
-
-_PROTECTED_NAMES: Final = frozenset(
-    {
-        ".gitattributes", ".gitmodules", ".gitconfig", ".envrc", ".pre-commit-config.yaml", ".gitlab-ci.yml",
-        ".travis.yml", ".drone.yml", ".woodpecker.yml", "azure-pipelines.yml", "bitbucket-pipelines.yml",
-        "jenkinsfile", "appveyor.yml", ".appveyor.yml", "lefthook.yml", ".lefthook.yml", ".mise.toml", "mise.toml",
-        ".backspace.toml", ".npmrc", ".yarnrc.yml", ".pypirc", "sitecustomize.py", "usercustomize.py", "codeowners",
-        ".mcp.json",
-    }
-)  # fmt: skip
-_PROTECTED_PATHS: Final = (
-    ".github/workflows/*", ".github/actions/*", ".github/dependabot.yml", ".gitlab/*", ".circleci/*", ".buildkite/*",
-    ".woodpecker/*", ".ci/*", ".husky/*", ".githooks/*", "githooks/*", ".vscode/tasks.json", ".vscode/settings.json",
-    ".vscode/launch.json", ".vscode/extensions.json", ".idea/runconfigurations/*", ".idea/workspace.xml", ".run/*",
-    ".devcontainer/*", ".devcontainer.json", ".cargo/config", ".cargo/config.toml", ".claude/*", ".cursor/*",
-)  # fmt: skip
 
 
 class ReviewHunk(msgspec.Struct, frozen=True):
     """A hunk with what the human did about it.
 
-    ``why`` is the ``seq`` of the ``file_edit`` that made it (0: none is known), ``comment`` the human's. ``changed``
-    is an open hunk that takes the place of one that was already looked at: accepted, rejected or marked as reviewed.
-    ``gone`` marks a rejected hunk that is no longer in the agent's files: nothing but undo applies to it, and its
-    starts are 0. ``local`` is the id that :mod:`backspace_tui.core.hunks` gives it in its own diff: of hunks with the
-    same lines in one file, the second is ``...-2`` here whether or not the first is accepted, and there it is not.
+    ``why`` is the ``seq`` of the ``file_edit`` that made it (0: none is known), ``comment`` the human's. In state
+    ``changed`` the reason is ``changed``: ``seen`` (the agent changed it after it was reviewed), ``accepted`` (it
+    changes lines that were accepted) or ``rejected`` (it makes again what was rejected). ``rejected`` are the positions
+    of lines that wait to be rejected. ``kept`` is what is left of the agent's version beside an edit of the user's:
+    reviewed, and no longer open. ``redo`` waits for another version, or is that version. ``gone`` marks a rejected hunk
+    that is no longer in the agent's files: nothing but undo applies to it, and its starts are 0.
+
+    ``local`` is the id that :mod:`backspace_tui.core.hunks` gives it in its own diff: of hunks with the same lines in
+    one file, the second is ``...-2`` here whether or not the first is accepted, and there it is not. ``reviews`` and
+    ``rejections`` are the ``seq`` of the decisions that stand about it.
     """
 
     hunk: Hunk
@@ -58,12 +51,28 @@ class ReviewHunk(msgspec.Struct, frozen=True):
     comment: str
     gone: bool = False
     local: str = ""
+    changed: Changed = ""
+    rejected: frozenset[int] = frozenset()
+    kept: bool = False
+    redo: bool = False
+    reviews: tuple[int, ...] = ()
+    rejections: tuple[int, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether it waits for a decision."""
+        return self.state in ("pending", "reviewed", "changed") and not self.kept
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether accepting everything may take it: what changed after the user had turned to it needs a look."""
+        return self.open and self.changed not in ("seen", "rejected")
 
 
 class ReviewFile(msgspec.Struct, frozen=True):
     """A path under review. ``change`` leads from B to W. ``protected`` paths run on someone's machine.
 
-    ``renamed_from`` names the deleted path whose content this added one has, for display alone.
+    ``renamed_from`` names the path that it was renamed from, as git's ``-M`` sees it.
     """
 
     path: str
@@ -75,7 +84,7 @@ class ReviewFile(msgspec.Struct, frozen=True):
 
 
 class Review(msgspec.Struct, frozen=True):
-    """All files, sorted by path. ``decided`` hunks are accepted or rejected, ``pending`` are all others."""
+    """All files, sorted by path. ``pending`` hunks wait for a decision, ``decided`` are all others."""
 
     files: tuple[ReviewFile, ...]
     pending: int
@@ -83,43 +92,10 @@ class Review(msgspec.Struct, frozen=True):
     total: int
 
 
-def protected(path: str, allowed: tuple[str, ...] = (), denied: tuple[str, ...] = ()) -> bool:
-    """Whether accepting ``path`` takes a second confirmation.
+def review(objects: Objects, state: SessionState, *, split: frozenset[str] = frozenset()) -> Review:
+    """The review of a session at ``state``. Costs three tree diffs, and the diffs of the files that changed since.
 
-    So it does for what tools run on the machines of those who check it out, or their CI, for what a pattern of
-    ``denied`` names, and for what none of ``allowed`` does, where there are any.
-    """
-    if _named(path, denied) or (allowed and not _named(path, allowed)):
-        return True
-    folded = path.casefold()
-    name = folded.rpartition("/")[2]
-    return name in _PROTECTED_NAMES or any(
-        fnmatchcase(folded, pattern) or fnmatchcase(folded, "*/" + pattern) for pattern in _PROTECTED_PATHS
-    )
-
-
-def _named(path: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a pattern names ``path``, or a folder that it is in."""
-    return any(fnmatchcase(path, pattern) or path.startswith(pattern.rstrip("/") + "/") for pattern in patterns)
-
-
-def _patterns(state: SessionState, name: str) -> tuple[str, ...]:
-    """The patterns of a setting of ``[project]`` that the session was started with."""
-    project = state.started.settings.get("project", {}) if state.started is not None else {}
-    return tuple(project.get(name, ()))
-
-
-def shown_lines(hunk: Hunk) -> tuple[str, ...]:
-    """The hunk's deleted and added lines as text with their sign: what a ``decision`` event keeps of it."""
-    return tuple(sign + _text(line) for sign, line in hunk.lines if sign != " ")
-
-
-def _text(line: bytes) -> str:
-    return line.decode("utf-8", "replace")
-
-
-def review(objects: Objects, state: SessionState) -> Review:
-    """The review of a session at ``state``. Costs two tree diffs, and the diffs of the files that changed since.
+    Renames whose new path is in ``split`` are shown as two files, of which one is deleted and one added.
 
     Raises:
         SessionError: the session's repository cannot be read.
@@ -128,29 +104,51 @@ def review(objects: Objects, state: SessionState) -> Review:
     if not base:
         return Review((), 0, 0, 0)
     objects.prefetch(accepted, work)
-    pending = {change.path: change for change in objects.changes(accepted, work)}
-    taken = {change.path: change for change in objects.changes(base, accepted)}
-    whole = {change.path: change for change in objects.changes(base, work)}
-    gone: dict[str, list[ev.Rejected]] = {}
-    for rejected in state.rejected.values():
-        gone.setdefault(rejected.path, []).append(rejected)
-    looked_at = _looked_at(state)
-    renames = _renames(whole.values())
-    allowed, denied = _patterns(state, "allow_paths"), _patterns(state, "deny_paths")
+    split = splits(objects, state, split)
+    pending = changes_between(objects, accepted, work, split)
+    taken = changes_between(objects, base, accepted, split)
+    whole = changes_between(objects, base, work, split)
+    marks = Marks(objects, state, (*pending.values(), *taken.values(), *whole.values()))
+    allowed, denied = patterns(state, "allow_paths"), patterns(state, "deny_paths")
     files = []
-    for path in sorted(pending.keys() | taken.keys() | gone.keys(), key=os.fsencode):
-        hunks = _hunks(
-            objects, state, pending.get(path), taken.get(path), gone.get(path, ()), looked_at.get(path, ()), path
-        )
+    under = dict(taken)
+    for path, change in pending.items():
+        # What was accepted under the old name belongs to the file under its new one.
+        if path not in under and change.source in under:
+            under[path] = under.pop(change.source)
+    for path in sorted(pending.keys() | under.keys() | marks.paths, key=os.fsencode):
+        sides = (pending.get(path), under.get(path))
+        hunks = _hunks(objects, state.edits.get(path, ()), *sides, marks, path)
         if not hunks:
             continue
         change = whole.get(path) or _unchanged(objects, work, path)
-        files.append(
-            ReviewFile(path, _file_state(hunks), hunks, change, protected(path, allowed, denied), renames.get(path, ""))
-        )
+        source = next((side.source for side in (*sides, change) if side is not None and side.source), "")
+        guarded = any(protected(name, allowed, denied) for name in (path, source) if name)
+        files.append(ReviewFile(path, _file_state(hunks), hunks, change, guarded, source))
     total = sum(len(file.hunks) for file in files)
-    decided = sum(hunk.state in ("accepted", "rejected") for file in files for hunk in file.hunks)
-    return Review(tuple(files), total - decided, decided, total)
+    left = sum(item.open for file in files for item in file.hunks)
+    return Review(tuple(files), left, total - left, total)
+
+
+def splits(objects: Objects, state: SessionState, split: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The renames that a review with ``split`` shows as two files: these, and those with one half rejected."""
+    if not state.pending_rejections:
+        return split
+    changes = objects.changes(state.accepted_tree, state.work_tree, renames=True)
+    return split | halves(state, changes)
+
+
+def changes_between(
+    objects: Objects, old_tree: str, new_tree: str, split: frozenset[str] = frozenset()
+) -> dict[str, FileChange]:
+    """The changes from one tree to another by path; renames are one change each, but for those in ``split``."""
+    found: dict[str, FileChange] = {}
+    for change in objects.changes(old_tree, new_tree, renames=True):
+        if change.source and change.path in split:
+            found[change.source] = FileChange(change.source, change.old, None)
+            change = FileChange(change.path, None, change.new)
+        found[change.path] = change
+    return found
 
 
 def _unchanged(objects: Objects, tree: str, path: str) -> FileChange:
@@ -160,52 +158,121 @@ def _unchanged(objects: Objects, tree: str, path: str) -> FileChange:
 
 def _hunks(
     objects: Objects,
-    state: SessionState,
+    edits: tuple[Edit, ...],
     pending: FileChange | None,
     taken: FileChange | None,
-    rejected: Iterable[ev.Rejected],
-    looked_at: Iterable[tuple[str, tuple[str, ...]]],
+    marks: Marks,
     path: str,
 ) -> tuple[ReviewHunk, ...]:
-    edits = state.edits.get(path, ())
-    accepted = objects.hunks(taken) if taken is not None else ()
+    own_accepted = objects.hunks(taken) if taken is not None else ()
+    shown = taken if taken is None or taken.path == path else msgspec.structs.replace(taken, path=path)
+    accepted = objects.hunks(shown) if shown is not None else ()
     open_ = objects.hunks(pending) if pending is not None else ()
-    accepted_hunks, pending_hunks = _numbered(accepted, open_)
-    present = {hunk.id for hunk in (*pending_hunks, *accepted_hunks)}
-    vanished = [set(lines) for hunk, lines in looked_at if hunk not in present]
-    made = frozenset[int]().union(*(hunk.additions for hunk in accepted_hunks))
-    result = [
-        ReviewHunk(hunk, "accepted", _why(objects, edits, hunk), state.comments.get(hunk.id, ""), local=own.id)
-        for hunk, own in zip(accepted_hunks, accepted, strict=True)
-    ]
-    for hunk, own in zip(pending_hunks, open_, strict=True):
-        found = _pending_state(hunk, state, vanished, made)
-        why = _why(objects, edits, hunk)
-        result.append(ReviewHunk(hunk, found, why, state.comments.get(hunk.id, ""), local=own.id))
+    held = pending.old if pending is not None else taken.new if taken is not None else None
+    gone = [one for one in marks.gone(path, held) if not one.made_again(accepted, open_)]
+    accepted_hunks, pending_hunks, names = _numbered(accepted, open_, gone)
+    result: list[ReviewHunk] = []
+    if shown is not None:
+        comments = marks.comments(shown, accepted, [hunk.id for hunk in accepted_hunks])
+        for hunk, own, comment in zip(accepted_hunks, own_accepted, comments, strict=True):
+            result.append(ReviewHunk(hunk, "accepted", _why(objects, edits, hunk), comment, local=own.id))
+    answered: set[int] = set()
+    if pending is not None:
+        made = accepted_of(accepted)
+        since = marks.since(pending) if accepted else None
+        standings = marks.pending(pending, open_, [hunk.id for hunk in pending_hunks])
+        for hunk, own, standing in zip(pending_hunks, open_, standings, strict=True):
+            result.append(_pending(hunk, own.id, standing, (made, since), _why(objects, edits, hunk)))
+            answered.update(standing.answers)
     result.sort(key=lambda item: (item.hunk.new_start, item.hunk.old_start))
-    result.extend(
-        ReviewHunk(_rejected_hunk(item), "rejected", edits[-1].seq if edits else 0, item.comment, gone=True)
-        for item in rejected
-        if item.hunk not in present
-    )
+    why = edits[-1].seq if edits else 0
+    for one, name in zip(gone, names, strict=True):
+        if left := [item for item in one.rejections if item.seq not in answered]:
+            result.append(_gone(left, name, why))
     return tuple(result)
 
 
-def _numbered(accepted: tuple[Hunk, ...], pending: tuple[Hunk, ...]) -> tuple[list[Hunk], list[Hunk]]:
-    """Both with ids that are different: hunks with the same lines count through both, in the order of A's lines."""
+def _pending(hunk: Hunk, local: str, standing: Standing, taken: tuple[Accepted, Since | None], why: int) -> ReviewHunk:
+    """One hunk of diff(A, W) in its state."""
+    text = hunk.kind == "text"
+    left = units.changed(hunk) - standing.rejected if text and standing.rejected else None
+    all_rejected = standing.rejected_whole or (left is not None and not left)
+    kept = changed = False
+    state: HunkState = "pending"
+    reason: Changed = ""
+    if all_rejected:
+        state = "rejected"
+    elif _covers(hunk, standing.kept, standing.kept_whole, left):
+        state, kept = "reviewed", True
+    else:
+        reviewed = _covers(hunk, standing.seen, standing.seen_whole, left)
+        changed = standing.touched or (bool(standing.seen or standing.kept) and not reviewed)
+        if standing.again:
+            reason = "rejected"
+        elif changed:
+            reason = "seen"
+        elif not reviewed and overtakes(hunk, *taken):
+            reason = "accepted"
+        state = "changed" if reason else "reviewed" if reviewed else "pending"
+    return ReviewHunk(
+        hunk,
+        state,
+        why,
+        standing.comment,
+        local=local,
+        changed=reason,
+        rejected=frozenset(standing.rejected),
+        kept=kept,
+        redo=standing.redo,
+        reviews=tuple(standing.reviews),
+        rejections=tuple(standing.rejections),
+    )
+
+
+def _covers(hunk: Hunk, positions: set[int], whole: bool, left: frozenset[int] | None) -> bool:
+    """Whether ``positions`` (or ``whole``) are all of the hunk, or all that is ``left`` of it."""
+    if whole or not positions:
+        return whole
+    return positions.issuperset(units.changed(hunk) if left is None else left)
+
+
+def _gone(rejections: Sequence[ev.Rejected], name: str, why: int) -> ReviewHunk:
+    """A hunk that was rejected and is out of the agent's files, as its decisions remember it."""
+    redo = any(item.redo for item in rejections)
+    return ReviewHunk(_remembered(rejections, name), "rejected", why, rejections[-1].comment, gone=True, redo=redo)
+
+
+def _remembered(rejections: Sequence[ev.Rejected], name: str) -> Hunk:
+    """A hunk as its rejections remember it; it cannot be staged."""
+    lines: list[tuple[Literal[" ", "-", "+"], bytes]] = []
+    for line in (line for rejection in rejections for line in rejection.lines):
+        text = line[1:].encode("utf-8", "surrogateescape")
+        if line[:1] == "-":
+            lines.append(("-", text))
+        elif line[:1] == "+":
+            lines.append(("+", text))
+    spot = rejections[0].spot
+    return Hunk(name, rejections[0].path, msgspec.convert(spot.kind if spot else "text", Kind), 0, 0, tuple(lines))
+
+
+def _numbered(
+    accepted: tuple[Hunk, ...], pending: tuple[Hunk, ...], gone: Sequence[Gone]
+) -> tuple[list[Hunk], list[Hunk], list[str]]:
+    """All with ids that are different: hunks with the same lines count through all three, in the order of A's lines."""
     places = sorted(
-        [(hunk.new_start, 0, index, hunk.id) for index, hunk in enumerate(accepted)]
-        + [(hunk.old_start, 1, index, hunk.id) for index, hunk in enumerate(pending)]
+        [(hunk.new_start, 0, index, hunk.id.partition("-")[0]) for index, hunk in enumerate(accepted)]
+        + [(hunk.old_start, 1, index, hunk.id.partition("-")[0]) for index, hunk in enumerate(pending)]
+        + [(one.place[0], 2, index, one.name) for index, one in enumerate(gone)]
     )
     seen: dict[str, int] = {}
     names: dict[tuple[int, int], str] = {}
-    for _, side, index, own in places:
-        name = own.partition("-")[0]
+    for _, side, index, name in places:
         seen[name] = seen.get(name, 0) + 1
         names[side, index] = name if seen[name] == 1 else f"{name}-{seen[name]}"
     return (
         [msgspec.structs.replace(hunk, id=names[0, index]) for index, hunk in enumerate(accepted)],
         [msgspec.structs.replace(hunk, id=names[1, index]) for index, hunk in enumerate(pending)],
+        [names[2, index] for index in range(len(gone))],
     )
 
 
@@ -220,48 +287,6 @@ def _why(objects: Objects, edits: tuple[Edit, ...], hunk: Hunk) -> int:
     return edits[-1].seq
 
 
-def _pending_state(hunk: Hunk, state: SessionState, vanished: list[set[str]], made: frozenset[int]) -> HunkState:
-    rejected = state.rejected.get(hunk.id)
-    if rejected is not None and not rejected.applied:
-        return "rejected"
-    if rejected is not None:
-        # It was taken out and the agent made it again.
-        return "changed"
-    if hunk.id in state.reviewed:
-        return "reviewed"
-    if made & hunk.deletions:
-        # It changes lines that were accepted; both count lines of A.
-        return "changed"
-    lines = shown_lines(hunk)
-    # A deleted line ties a hunk to its place; a pure addition has nothing but its own lines.
-    keys = {line for line in lines if line[0] == "-"} or set(lines)
-    return "changed" if any(keys & old for old in vanished) else "pending"
-
-
-def _looked_at(state: SessionState) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
-    """By path, the hunks that were marked as reviewed or rejected and still are, with their lines."""
-    found: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
-    for group in state.standing:
-        for decision in group:
-            if decision.action == "review" and decision.hunk in state.reviewed:
-                found.setdefault(decision.path, []).append((decision.hunk, decision.lines))
-    for rejected in state.rejected.values():
-        found.setdefault(rejected.path, []).append((rejected.hunk, rejected.lines))
-    return found
-
-
-def _rejected_hunk(rejected: ev.Rejected) -> Hunk:
-    """A hunk as its decision remembers it; it cannot be staged."""
-    lines: list[tuple[Literal[" ", "-", "+"], bytes]] = []
-    for line in rejected.lines:
-        text = line[1:].encode("utf-8", "surrogateescape")
-        if line[:1] == "-":
-            lines.append(("-", text))
-        elif line[:1] == "+":
-            lines.append(("+", text))
-    return Hunk(rejected.hunk, rejected.path, "text", 0, 0, tuple(lines))
-
-
 def _file_state(hunks: tuple[ReviewHunk, ...]) -> FileState:
     states = {hunk.state for hunk in hunks}
     if states == {"accepted"}:
@@ -269,52 +294,3 @@ def _file_state(hunks: tuple[ReviewHunk, ...]) -> FileState:
     if states == {"rejected"}:
         return "rejected"
     return "partial" if states & {"accepted", "rejected"} else "pending"
-
-
-def _renames(changes: Iterable[FileChange]) -> dict[str, str]:
-    """Added paths whose content one deleted path had, byte for byte."""
-    changes = list(changes)
-    deleted = {change.old.oid: change.path for change in changes if change.new is None and change.old is not None}
-    return {
-        change.path: deleted[change.new.oid]
-        for change in changes
-        if change.old is None and change.new is not None and change.new.oid in deleted
-    }
-
-
-def _told_state(file: ReviewFile) -> HunkState:
-    """A file's state in the words for hunks: what is still open comes first."""
-    states = {item.state for item in file.hunks}
-    order: tuple[HunkState, ...] = ("pending", "changed", "reviewed", "accepted", "rejected")
-    return next(state for state in order if state in states)
-
-
-def to_json(review: Review, state: SessionState) -> dict[str, Any]:
-    """The plain data that ``backspace-tui review --json`` prints.
-
-    A file is in the first of the states pending, changed, reviewed, accepted and rejected that one of its hunks is in.
-    ``verification`` tells of the tree that is accepted now: its verdict is ``""`` where the tests were not run on it.
-    A line's text has neither sign nor line feed, and U+FFFD for bytes that are not UTF-8.
-    """
-    verdict = state.verdict
-    return {
-        "files": [
-            {
-                "path": os.fsencode(file.path).decode("utf-8", "replace"),
-                "state": _told_state(file),
-                "hunks": [
-                    {
-                        "id": item.hunk.id,
-                        "state": item.state,
-                        "old_start": item.hunk.old_start,
-                        "new_start": item.hunk.new_start,
-                        "lines": [[sign, _text(line)] for sign, line in item.hunk.lines],
-                        "why": item.why,
-                    }
-                    for item in file.hunks
-                ],
-            }
-            for file in review.files
-        ],
-        "verification": {"tree": state.accepted_tree, "verdict": verdict.verdict if verdict else ""},
-    }

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -48,11 +48,14 @@ class LogGrew(Message):
 
 
 class Reviewed(Message):
-    """The review as it is after the event ``seq``; ``work`` is the tree W that it shows."""
+    """The review as it is after the event ``seq``; ``work`` is the tree W that it shows.
 
-    def __init__(self, review: Review, seq: int, work: str) -> None:
+    ``failing`` are the lines of the newest verdict's output by the path under review that they name.
+    """
+
+    def __init__(self, review: Review, seq: int, work: str, failing: Mapping[str, tuple[str, ...]]) -> None:
         super().__init__()
-        self.review, self.seq, self.work = review, seq, work
+        self.review, self.seq, self.work, self.failing = review, seq, work, failing
 
 
 class Replied(Message):
@@ -167,10 +170,14 @@ class Follower:
 
 
 class Reviewer:
-    """Computes the review of the newest state: at once after a pause, else at most every 100 ms."""
+    """Computes the review of the newest state: at once after a pause, else at most every 100 ms.
+
+    Renames whose new path is in :attr:`split` are shown as two files.
+    """
 
     def __init__(self, background: Background, post: Post, objects: Callable[[], Objects]) -> None:
         self._background, self._post, self._objects = background, post, objects
+        self.split: frozenset[str] = frozenset()
         self._newest: SessionState | None = None
         self._mutex = threading.Lock()
         self._scheduled = False
@@ -191,6 +198,7 @@ class Reviewer:
         self._background.run(self._compute)
 
     def _compute(self) -> None:
+        from backspace_tui.sessions.failing import failing, newest
         from backspace_tui.sessions.review import review
 
         wait = DEBOUNCE - (time.monotonic() - self._last)
@@ -200,9 +208,12 @@ class Reviewer:
             state, self._newest = self._newest, None
             self._scheduled = False
             self._hurry.clear()
+            split = self.split
         self._last = time.monotonic()
         if state is not None:
-            self._post(Reviewed(review(self._objects(), state), state.last_seq, state.work_tree))
+            found = review(self._objects(), state, split=split)
+            named = failing(newest(state), [file.path for file in found.files])
+            self._post(Reviewed(found, state.last_seq, state.work_tree, named))
 
 
 class Sender:

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import clean
-from backspace_tui.ui.present import Place, places
+from backspace_tui.sessions.failing import MOST, newest
+from backspace_tui.sessions.why import Calls, Why
+from backspace_tui.ui.file_tree import Filter
+from backspace_tui.ui.places import Place, places
+from backspace_tui.ui.selection import hunk_of
 
 if TYPE_CHECKING:
-    from backspace_tui.sessions.review import Review, ReviewFile
+    from backspace_tui.sessions.review import Review, ReviewFile, ReviewHunk
 
-_KEPT: Final = 4000
 _SENTENCE: Final = 160
+STALE: Final = "stale: decisions since this run changed what is accepted"
 
-
-class Call(msgspec.Struct):
-    """One tool call, for the question why: what was thought before it, what it was, what came of it."""
-
-    title: str
-    tool: str
-    arguments: dict[str, Any]
-    thought: str
-    seq: int
-    result: str = ""
+Failing = Mapping[str, tuple[str, ...]]
+"""Lines of a failing run's output, by the path that they name."""
 
 
 class Desk:
     """The session's state, its review, and the decisions that are under way.
 
-    A decision is under way from the key press until the log says what became of it; until then its hunk shows as
-    deciding and is skipped by everything that looks for the next one.
+    A decision is under way from the key press until the review shows what became of it; until then its hunk shows as
+    deciding, takes no further one, and is skipped by everything that looks for the next one.
     """
 
     def __init__(self) -> None:
@@ -43,11 +38,9 @@ class Desk:
         self.review_seq = 0
         self.work_tree = ""
         self.places: list[Place] = []
+        self.failing: Failing = {}
         self._busy: dict[str, int | None] = {}
-        self._thoughts: dict[str, str] = {}
-        self._thinking: list[str] = []
-        self.calls: dict[str, Call] = {}
-        self._edits: dict[int, str] = {}
+        self._calls = Calls()
 
     # The log
 
@@ -55,30 +48,11 @@ class Desk:
         """These events happened, and ``state`` is what they lead to."""
         self.state = state
         for event in events:
-            match event:
-                case ev.AgentThinking(void=True):
-                    self._thinking.clear()
-                case ev.AgentThinking():
-                    self._thinking.append(event.text)
-                case ev.ModelReplied():
-                    thought = event.text or "".join(self._thinking)
-                    self._thinking.clear()
-                    for call in event.tool_calls:
-                        self._thoughts[call.id] = thought
-                case ev.ToolStarted():
-                    thought = self._thoughts.pop(event.call_id, "")
-                    self.calls[event.call_id] = Call(event.title, event.tool, event.arguments, thought, event.seq)
-                case ev.ToolFinished():
-                    if (found := self.calls.get(event.call_id)) is not None:
-                        found.result = event.text[:_KEPT]
-                case ev.FileEdit():
-                    self._edits[event.seq] = event.by
-                case _:
-                    pass
+            self._calls.take(event)
 
-    def call_of(self, edit: int) -> Call | None:
+    def call_of(self, edit: int) -> Why | None:
         """The tool call that made the edit with this ``seq``."""
-        return self.calls.get(self._edits.get(edit, ""))
+        return self._calls.of(edit)
 
     def thought_of(self, edit: int) -> str:
         """One sentence of what was thought before that edit, or empty."""
@@ -92,13 +66,14 @@ class Desk:
 
     # The review
 
-    def take_review(self, review: Review, seq: int, work_tree: str) -> bool:
+    def take_review(self, review: Review, seq: int, work_tree: str, failing: Failing | None = None) -> bool:
         """A review was computed; ``False`` when a newer one is there already."""
         if seq < self.review_seq:
             return False
         self.review, self.review_seq, self.work_tree = review, seq, work_tree
-        self.places = places(review)
-        self._busy = {hunk: caused for hunk, caused in self._busy.items() if caused is None or caused > seq}
+        self.failing = failing or {}
+        self.places = places(review, self.failing)
+        self._busy = {unit: caused for unit, caused in self._busy.items() if caused is None or caused > seq}
         return True
 
     def file(self, path: str) -> ReviewFile | None:
@@ -107,49 +82,80 @@ class Desk:
             return None
         return next((file for file in self.review.files if file.path == path), None)
 
+    def item(self, path: str, hunk: str) -> ReviewHunk | None:
+        """The hunk of ``path`` with this id, as the review has it."""
+        file = self.file(path)
+        return next((item for item in file.hunks if item.hunk.id == hunk), None) if file is not None else None
+
     def changed_paths(self) -> list[str]:
         """The paths under review, in order."""
         return [file.path for file in self.review.files] if self.review is not None else []
 
-    def open_hunks(self, path: str) -> list[str]:
-        """The ids of the hunks of ``path`` that wait for a decision, and for none under way."""
-        return [place.id for place in self.places if place.path == path and self._is_open(place)]
+    def sweep(self, path: str) -> tuple[list[str], list[str]]:
+        """The ids of the hunks that accepting the rest of ``path`` takes, and of the undecided ones it leaves out."""
+        busy = self.busy_hunks
+        left = [place for place in self.places if place.path == path and place.undecided and place.id not in busy]
+        return [place.id for place in left if place.sweeping], [place.id for place in left if not place.sweeping]
 
-    def next_open(self, path: str, hunk: str) -> Place | None:
-        """The next hunk after this one that waits for a decision, around the end."""
-        at = next((n for n, place in enumerate(self.places) if (place.path, place.id) == (path, hunk)), -1)
+    def next_open(self, path: str, hunk: str, shown: Filter = "all") -> Place | None:
+        """The next hunk after this one that waits for a decision and that the filter shows, around the end."""
+        places = self.places
+        at = next((n for n, place in enumerate(places) if (place.path, place.id) == (path, hunk)), -1)
         if at < 0:
-            at = next((n for n, place in enumerate(self.places) if place.path >= path), len(self.places)) - 1
-        around = self.places[at + 1 :] + self.places[: max(at, 0)]
-        return next((place for place in around if self._is_open(place) and place.id != hunk), None)
+            at = next((n for n, place in enumerate(places) if place.path >= path), len(places)) - 1
+        around = chain(range(at + 1, len(places)), range(max(at, 0)))
+        passed = self.busy_hunks | {hunk}
+        return next(
+            (
+                place
+                for place in map(places.__getitem__, around)
+                if place.undecided and place.wanted(shown) and place.id not in passed
+            ),
+            None,
+        )
 
     def state_of(self, path: str, hunk: str) -> str:
         """The hunk's state in the newest review, or empty."""
         return next((place.state for place in self.places if (place.path, place.id) == (path, hunk)), "")
 
-    def _is_open(self, place: Place) -> bool:
-        return place.undecided and place.id not in self._busy
+    # The tests
+
+    @property
+    def verdict(self) -> tuple[ev.Verification | None, bool]:
+        """The verdict on what is accepted, or else the last one; and whether it is stale, being of another tree."""
+        found = newest(self.state)
+        return found, found is not None and found.tree != self.state.accepted_tree
+
+    def failing_of(self, path: str) -> tuple[str, ...]:
+        """What the tests say of ``path`` where they fail."""
+        lines = self.failing.get(path, ())
+        return (STALE, *lines[1 - MOST :]) if lines and self.verdict[1] else lines
 
     # Decisions under way
 
     @property
     def busy(self) -> frozenset[str]:
-        """The ids of hunks whose decision is under way."""
+        """The units whose decision is under way."""
         return frozenset(self._busy)
 
-    def sent(self, hunks: Sequence[str]) -> None:
-        """A decision about ``hunks`` is on its way."""
-        self._busy.update(dict.fromkeys(hunks))
+    @property
+    def busy_hunks(self) -> frozenset[str]:
+        """The ids of their hunks."""
+        return frozenset(map(hunk_of, self._busy))
 
-    def replied(self, hunks: Sequence[str], seq: int, error: str) -> None:
+    def sent(self, units: Sequence[str]) -> None:
+        """A decision about ``units`` is on its way."""
+        self._busy.update(dict.fromkeys(units))
+
+    def replied(self, units: Sequence[str], seq: int, error: str) -> None:
         """It was carried out as the event ``seq``, or refused."""
-        for hunk in hunks:
-            if hunk not in self._busy:
+        for unit in units:
+            if unit not in self._busy:
                 continue
             if error or seq <= self.review_seq:
-                del self._busy[hunk]
+                del self._busy[unit]
             else:
-                self._busy[hunk] = seq
+                self._busy[unit] = seq
 
 
 def sentence(text: str) -> str:

@@ -106,8 +106,7 @@ class Feed:
             case ev.ToolFinished():
                 self._tool_finished(event, thinking, sandbox)
             case ev.Decision():
-                comment = f': "{event.comment}"' if event.comment else ""
-                thinking.append(_line("you", f"{event.action} {event.path}{comment}", "user"))
+                thinking.append(_line("you", _decided(event), "user"))
             case ev.Verification():
                 self._verification(event, thinking, sandbox)
             case ev.GitOperation():
@@ -179,8 +178,18 @@ _EDITORS: Final = frozenset({"write_file", "write_files", "edit_file", "move_fil
 """Their effect is told by the edits that follow."""
 
 
+def _decided(event: ev.Decision) -> str:
+    part = {"/": "a block of ", ":": "lines of "}.get(event.part[:1], "")
+    comment = f': "{event.comment}"' if event.comment else ""
+    return f"{event.action} {part}{event.path}{comment}"
+
+
 def _message(event: ev.Message) -> list[Entry]:
     text = clean(event.text).strip()
+    if event.about == "tests":
+        return [Entry("sent the tests' failing output", "user", "you")]
+    if event.about == "redo":  # its decision says it all
+        return []
     match event.kind:
         case "prompt" | "steer":
             return [Entry(text, "user", "you")]
@@ -190,8 +199,6 @@ def _message(event: ev.Message) -> list[Entry]:
             return [Entry(text, "text", "says")]
         case "feedback":
             return [Entry(text, "warn", "review")]
-        case "rejection":
-            return [Entry(text, "muted", "told")]
         case _:
             return [Entry(text, "muted", "note")]
 

@@ -5,26 +5,84 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-Filter = Literal["all", "changed", "undecided"]
-FILTERS: Final[tuple[Filter, ...]] = ("all", "changed", "undecided")
+Filter = Literal["all", "changed", "undecided", "since", "commented", "failing"]
+FILTERS: Final[tuple[Filter, ...]] = ("all", "changed", "undecided", "since", "commented", "failing")
+FILTER_NAMES: Final[dict[Filter, str]] = {
+    "all": "all",
+    "changed": "changed",
+    "undecided": "undecided",
+    "since": "changed since you looked",
+    "commented": "commented",
+    "failing": "named by failing tests",
+}
+
+Tests = Literal["", "passes", "fails", "failed"]
+"""What the tests say of a file; ``failed`` with another choice of hunks than now."""
+
+_TESTS: Final[dict[Tests, tuple[str, str]]] = {
+    "passes": ("✓", "good"),
+    "fails": ("fails", "bad"),
+    "failed": ("stale", "muted"),
+}
 
 
 class Badge(NamedTuple):
-    """What the review says of a file: hunks decided of all, and whether all were turned down."""
+    """What the review says of a file: hunks decided of all, and whether all were turned down, or some of each.
+
+    ``since`` tells that the agent changed something after the user had looked, ``tests`` what they say of the file.
+    """
 
     decided: int
     total: int
     rejected: bool = False
+    partial: bool = False
+    since: bool = False
+    commented: bool = False
+    protected: bool = False
+    tests: Tests = ""
 
     @property
     def undecided(self) -> bool:
         return self.decided < self.total
 
     @property
-    def text(self) -> str:
+    def pieces(self) -> list[tuple[str, str]]:
+        """The words of the badge, each with its style."""
+        found = []
+        if self.protected:
+            found.append(("!", "alert"))
+        if self.since:
+            found.append(("↻", "warn"))
+        if self.commented:
+            found.append(("c", "user"))
         if self.undecided:
-            return f"{self.decided}/{self.total}"
-        return "x" if self.rejected else "ok"
+            found.append((f"{self.decided}/{self.total}", "accent"))
+        elif self.rejected:
+            found.append(("x", "bad"))
+        else:
+            found.append(("part", "warn") if self.partial else ("ok", "good"))
+        if self.tests:
+            found.append(_TESTS[self.tests])
+        return found
+
+    @property
+    def text(self) -> str:
+        """The badge as it is shown."""
+        return " ".join(text for text, _ in self.pieces)
+
+    def wanted(self, shown: Filter) -> bool:
+        """Whether a filter shows the file."""
+        match shown:
+            case "undecided":
+                return self.undecided
+            case "since":
+                return self.since
+            case "commented":
+                return self.commented
+            case "failing":
+                return self.tests in ("fails", "failed")
+            case _:
+                return True
 
 
 class TreeRow(NamedTuple):
@@ -75,7 +133,7 @@ class FileTree:
         badge = self.badges.get(path)
         if shown == "all":
             return True
-        return badge is not None and (shown == "changed" or badge.undecided)
+        return badge is not None and badge.wanted(shown)
 
     def _list(
         self, folder: _Folder, prefix: str, depth: int, opened: Mapping[str, bool], shown: Filter, rows: list[TreeRow]

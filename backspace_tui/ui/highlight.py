@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Final, overload
 
-MAX_BYTES: Final = 600_000
+from backspace_tui.core.terminal_text import visible
+from backspace_tui.ui.raw_lines import TAB
+
+MAX_BYTES: Final = 2_000_000
 MAX_COLUMN: Final = 400
 
 Span = tuple[int, int, str]
@@ -33,11 +39,73 @@ _STYLES: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
-def spans(path: str, text: str) -> list[list[Span]]:
+_NAMES: Final = tuple(dict.fromkeys(style for _, style in _STYLES))
+
+
+class Colours(Sequence[list[Span]]):
+    """The spans of each line. Packed, since a large file has a million of them."""
+
+    def __init__(self) -> None:
+        self._ends = array("L")
+        self._columns = array("H")
+        self._names = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> list[Span]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[Span]]: ...
+    def __getitem__(self, index: int | slice) -> list[Span] | list[list[Span]]:
+        if isinstance(index, slice):
+            return [self._spans(number) for number in range(*index.indices(len(self)))]
+        return self._spans(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[list[Span]]:
+        return map(self._spans, range(len(self)))
+
+    def _spans(self, line: int) -> list[Span]:
+        columns = self._columns
+        span = range(self._ends[line - 1] if line else 0, self._ends[line])
+        return [(columns[2 * at], columns[2 * at + 1], _NAMES[self._names[at]]) for at in span]
+
+    def add(self, start: int, end: int, name: int) -> None:
+        """A span of the line that is being made."""
+        self._columns.extend((start, end))
+        self._names.append(name)
+
+    def end_line(self) -> None:
+        """The line that is being made is complete."""
+        self._ends.append(len(self._names))
+
+
+def spans(path: str, text: str) -> Sequence[list[Span]]:
     """The coloured spans of each line of ``text`` (split at line feeds alone); empty for an unknown language.
 
     ``text`` must be what is shown, so that columns agree. Lines are coloured up to column 400 only.
     """
+    return _lexed(path, text, None)
+
+
+def line_spans(path: str, lines: Sequence[bytes | str]) -> Sequence[list[Span]]:
+    """The coloured spans of the lines of a file, by the columns in which they are shown; for a background thread.
+
+    What is lexed is the file as it is, with its tabs: what is shown may mean something else.
+    """
+    if sum(map(len, lines)) + len(lines) > MAX_BYTES:
+        return []
+    texts = [_decoded(line) for line in lines]
+    return _lexed(path, "\n".join(texts), texts)
+
+
+def _decoded(line: bytes | str) -> str:
+    text = line.decode("utf-8", "surrogateescape") if isinstance(line, bytes) else line
+    return text.removesuffix("\r")
+
+
+def _lexed(path: str, text: str, lines: Sequence[str] | None) -> Sequence[list[Span]]:
+    """The spans of ``text``; with ``lines``, by the columns in which these are shown."""
     if len(text) > MAX_BYTES:
         return []
     from pygments.lexers import get_lexer_for_filename
@@ -47,24 +115,39 @@ def spans(path: str, text: str) -> list[list[Span]]:
         lexer = get_lexer_for_filename(path.rsplit("/", 1)[-1])
     except ClassNotFound:
         return []
-    lines: list[list[Span]] = [[]]
-    column = 0
-    kinds: dict[object, str] = {}
+    found = Colours()
+    number = column = 0
+    moved = _columns(lines[0]) if lines else None
+    kinds: dict[object, int] = {}
     for _, token, value in lexer.get_tokens_unprocessed(text):
-        style = kinds.get(token)
-        if style is None:
-            style = kinds[token] = _style(str(token))
-        first, *rest = value.split("\n")
-        for number, piece in enumerate((first, *rest)):
-            if number:
-                lines.append([])
-                column = 0
-            end = column + len(piece)
-            if style and piece.strip() and column < MAX_COLUMN:
-                lines[-1].append((column, min(end, MAX_COLUMN), style))
+        name = kinds.get(token)
+        if name is None:
+            name = kinds[token] = _name(str(token))
+        for count, piece in enumerate(value.split("\n")):
+            if count:
+                found.end_line()
+                number, column = number + 1, 0
+                moved = _columns(lines[number]) if lines is not None and number < len(lines) else None
+            start, end = column, column + len(piece)
             column = end
-    return lines
+            if name < 0 or start >= MAX_COLUMN or not piece.strip():
+                continue
+            if moved is not None:
+                start, end = moved[min(start, len(moved) - 1)], moved[min(end, len(moved) - 1)]
+            if start < min(end, MAX_COLUMN):
+                found.add(start, min(end, MAX_COLUMN), name)
+    found.end_line()
+    return found
 
 
-def _style(token: str) -> str:
-    return next((style for prefix, style in _STYLES if token.startswith(prefix)), "")
+def _columns(line: str) -> list[int] | None:
+    """Where each character of a line is shown, as far as lines are coloured; ``None`` where nothing moves."""
+    head = line[:MAX_COLUMN]
+    if head.isascii() and head.isprintable():
+        return None
+    widths = [len(TAB) if char == "\t" else len(visible(char)) for char in head]
+    return list(accumulate(widths, initial=0))
+
+
+def _name(token: str) -> int:
+    return next((_NAMES.index(style) for prefix, style in _STYLES if token.startswith(prefix)), -1)

@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from backspace_tui.core.terminal_text import visible
 from backspace_tui.ui.diff_rows import HunkView
-from backspace_tui.ui.file_tree import Badge
+from backspace_tui.ui.raw_lines import shown
 
 if TYPE_CHECKING:
-    from backspace_tui.sessions.review import Review, ReviewFile, ReviewHunk
+    from backspace_tui.sessions.review import ReviewFile, ReviewHunk
 
-TAB: Final = "    "
-UNDECIDED: Final = frozenset({"pending", "reviewed", "changed"})
-
-
-class Place(NamedTuple):
-    """A hunk among all: its file's path, its id and its state."""
-
-    path: str
-    id: str
-    state: str
-
-    @property
-    def undecided(self) -> bool:
-        return self.state in UNDECIDED
+_FAILING_LINES: Final = 12
 
 
-def badges(review: Review) -> dict[str, Badge]:
-    """What stands behind each changed file in the tree."""
-    found = {}
-    for file in review.files:
-        decided = sum(item.state in ("accepted", "rejected") for item in file.hunks)
-        found[file.path] = Badge(decided, len(file.hunks), all(item.state == "rejected" for item in file.hunks))
-    return found
-
-
-def hunk_views(file: ReviewFile, thoughts: Mapping[int, str]) -> tuple[HunkView, ...]:
+def hunk_views(
+    file: ReviewFile, thoughts: Mapping[int, str], failing: Mapping[str, Sequence[str]] | None = None
+) -> tuple[HunkView, ...]:
     """The hunks of ``file`` in the order of their place; ``thoughts`` gives the words behind an edit by its seq.
 
-    Words that stand behind several open hunks stand once, under the last of them.
+    Words that stand behind several open hunks stand once, under the last of them. ``failing`` gives the lines of the
+    tests' output to be shown under a hunk, by its id; of many the last ones are shown.
     """
     views = []
     said: set[int] = set()
@@ -50,6 +31,8 @@ def hunk_views(file: ReviewFile, thoughts: Mapping[int, str]) -> tuple[HunkView,
         if not view.settled and item.why not in said:
             said.add(item.why)
             view = view._replace(why=thoughts.get(item.why, ""))
+        if failing and (lines := failing.get(view.id)):
+            view = view._replace(failing=_failing(lines))
         views.append(view)
     return tuple(reversed(views))
 
@@ -65,68 +48,59 @@ def ordered(file: ReviewFile) -> list[ReviewHunk]:
     return sorted(file.hunks, key=key)
 
 
-def places(review: Review) -> list[Place]:
-    """All hunks in the order in which the panes show them."""
-    return [Place(file.path, item.hunk.id, item.state) for file in review.files for item in ordered(file)]
-
-
 def _view(item: ReviewHunk, file: ReviewFile) -> HunkView:
-    hunk = item.hunk
     return HunkView(
-        id=hunk.id,
-        state=item.state,
-        kind=hunk.kind,
-        old_start=hunk.old_start,
-        new_start=hunk.new_start,
-        lines=tuple((sign, shown(line)) for sign, line in hunk.lines),
+        item.hunk,
+        item.state,
         settled=item.state == "accepted",
         gone=item.gone,
         note=_note(item, file),
         comment=" ".join(visible(item.comment).split()),
         protected=file.protected,
+        changed=item.changed,
+        rejected=item.rejected,
+        kept=item.kept,
+        redo=item.redo,
     )
+
+
+_NOTES: Final = {
+    "mode": "the file's mode changes",
+    "binary": "a binary file changes",
+    "symlink": "a symbolic link",
+    "type": "a file becomes a link, or the reverse",
+    "added": "a new, empty file",
+    "deleted": "the file is deleted",
+}
 
 
 def _note(item: ReviewHunk, file: ReviewFile) -> str:
     """What the lines do not say."""
     hunk = item.hunk
-    words = {
-        "mode": "the file's mode changes",
-        "binary": "a binary file changes",
-        "symlink": "a symbolic link",
-        "type": "a file becomes a link, or the reverse",
-        "added": "a new, empty file",
-        "deleted": "the file is deleted",
-    }.get(hunk.kind, "")
-    notes = [words] if words else []
+    notes = [_NOTES[hunk.kind]] if hunk.kind in _NOTES else []
     if hunk.kind == "text" and file.change.old is None:
         notes.append("a new file")
-    if file.renamed_from:
-        notes.append(f"the same content as {shown_path(file.renamed_from)}, which is deleted")
+    if hunk.kind == "rename":
+        notes.append(f"renamed from {shown_path(file.renamed_from)}" if file.renamed_from else "renamed")
     if hunk.old_open and not hunk.new_open:
         notes.append("the old file ends without a line feed")
     if hunk.new_open and not hunk.old_open:
         notes.append("the new file ends without a line feed")
+    if item.redo:
+        notes.append("waits for a new version" if item.state == "rejected" else "the new version you asked for")
     if item.gone:
         notes.append("no longer in the agent's files (u: undo)")
     return "; ".join(notes)
 
 
-def shown(line: bytes) -> str:
-    """A line of a file as it is shown: nothing invisible, tabs as blanks."""
-    return visible(line).replace("\t", TAB)
+def _failing(lines: Sequence[str]) -> tuple[str, ...]:
+    """The last lines of a failing test's output."""
+    last = [shown(line) for line in lines[-_FAILING_LINES:]]
+    if len(lines) > _FAILING_LINES:
+        last[0] = f"... {len(lines) - _FAILING_LINES + 1} lines above"
+    return tuple(last)
 
 
 def shown_path(path: str) -> str:
     """A path as it is shown."""
     return visible(os.fsencode(path))
-
-
-def shown_lines(data: bytes) -> list[str]:
-    """A whole file as lines, split at line feeds alone; a file that looks binary is one note."""
-    if b"\0" in data[:8000]:
-        return [f"binary file, {len(data)} bytes"]
-    lines = data.split(b"\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    return [shown(line) for line in lines]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import clean
+from backspace_tui.ui.file_tree import Filter
 from backspace_tui.ui.panes.bars import Part
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ def before_session(title: str, models: tuple[str, ...], notice: str) -> list[Par
     ]
 
 
-def of_session(state: SessionState, review: Review | None, *, position: str = "") -> list[Part]:
-    """The line of a session; ``position`` is the step of a replay, and behind a ``|`` its bar."""
+def of_session(state: SessionState, review: Review | None, *, position: str = "", shown: Filter = "all") -> list[Part]:
+    """The line of a session; ``position`` is the step of a replay, and behind a ``|`` its bar; ``shown`` the filter."""
     step, _, bar = position.partition("|")
     parts = [Part(step, "title"), Part(bar, "muted", 6)]
     parts.append(_stage(state))
@@ -34,6 +35,8 @@ def of_session(state: SessionState, review: Review | None, *, position: str = ""
     if review is not None and review.total:
         style = "good" if review.decided == review.total else "accent"
         parts.append(Part(f"{review.decided} of {review.total} decided", style, 1))
+    if shown != "all":
+        parts.append(Part(f"filter: {shown}", "accent", 1))
     parts.append(_verified(state))
     if state.request is not None:
         stale = state.request_stale

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backspace_tui.core.hunks import (
-    Hunk,
-    accept,
-    file_hunks,
-    locate,
-    overtaken,
-    reject,
-    states,
-    unaccept,
-)
+from backspace_tui.core.hunks import Choices, Hunk, file_hunks, leave, locate, take
 from backspace_tui.core.trees import EXECUTABLE, REGULAR, SYMLINK, Entry, File, FileChange
 from tests.core.test_hunks_stage import blobs, unified
 
@@ -38,6 +30,24 @@ def hunks(old: bytes, new: bytes, what: FileChange = TEXT) -> tuple[Hunk, ...]:
     return file_hunks(what, old, new, unified(old, new))
 
 
+def whole(ids: Iterable[str]) -> Choices:
+    return dict.fromkeys(ids)
+
+
+def taken(what: FileChange, old: bytes, new: bytes, diff: bytes, ids: Iterable[str]) -> File | None:
+    """What the one path holds with these hunks."""
+    found = take(what, old, new, diff, whole(ids))
+    assert found.keys() == {what.path}
+    return found[what.path]
+
+
+def left(what: FileChange, old: bytes, new: bytes, diff: bytes, ids: Iterable[str]) -> File | None:
+    """What the one path holds without these hunks."""
+    found = leave(what, old, new, diff, whole(ids))
+    assert found.keys() == {what.path}
+    return found[what.path]
+
+
 def test_text_has_a_hunk_for_each_group() -> None:
     first, second, third = hunks(OLD, NEW)
     assert {h.kind for h in (first, second, third)} == {"text"}
@@ -56,7 +66,7 @@ def test_ids_depend_on_path_and_changed_lines_alone() -> None:
     assert [h.id for h in hunks(*moved)] == [first, second, third]
     assert [h.id for h in hunks(OLD, NEW, change(REGULAR, REGULAR, "g"))] != [first, second, third]
     # Content that another decision has brought in around a hunk does not touch it.
-    after = accept(TEXT, OLD, NEW, unified(OLD, NEW), [first])
+    after = taken(TEXT, OLD, NEW, unified(OLD, NEW), [first])
     assert after is not None
     assert [h.id for h in hunks(after.data, NEW)] == [second, third]
     assert all(len(h) == 12 for h in (first, second, third))
@@ -82,11 +92,11 @@ def test_mode_and_content_are_decided_apart() -> None:
     mode, text = file_hunks(both, b"a\n", b"b\n", diff)
     assert (mode.kind, text.kind) == ("mode", "text")
     assert mode.lines == (("-", b"mode 100644"), ("+", b"mode 100755"))
-    assert accept(both, b"a\n", b"b\n", diff, [mode.id]) == File(EXECUTABLE, b"a\n")
-    assert accept(both, b"a\n", b"b\n", diff, [text.id]) == File(REGULAR, b"b\n")
-    assert accept(both, b"a\n", b"b\n", diff, [mode.id, text.id]) == File(EXECUTABLE, b"b\n")
-    assert reject(both, b"a\n", b"b\n", diff, [mode.id]) == File(REGULAR, b"b\n")
-    assert accept(both, b"a\n", b"b\n", diff, []) == File(REGULAR, b"a\n")
+    assert taken(both, b"a\n", b"b\n", diff, [mode.id]) == File(EXECUTABLE, b"a\n")
+    assert taken(both, b"a\n", b"b\n", diff, [text.id]) == File(REGULAR, b"b\n")
+    assert taken(both, b"a\n", b"b\n", diff, [mode.id, text.id]) == File(EXECUTABLE, b"b\n")
+    assert left(both, b"a\n", b"b\n", diff, [mode.id]) == File(REGULAR, b"b\n")
+    assert taken(both, b"a\n", b"b\n", diff, []) == File(REGULAR, b"a\n")
 
 
 def test_a_new_file_comes_with_its_mode_and_in_parts() -> None:
@@ -94,21 +104,21 @@ def test_a_new_file_comes_with_its_mode_and_in_parts() -> None:
     diff = b"diff --git a/f b/f\nnew file mode 100755\n--- /dev/null\n+++ b/f\n@@ -0,0 +1,2 @@\n+a\n+b\n"
     (hunk,) = file_hunks(new, b"", b"a\nb\n", diff)
     assert (hunk.kind, hunk.old_start, set(hunk.additions)) == ("text", 1, {1, 2})
-    assert accept(new, b"", b"a\nb\n", diff, [hunk.id]) == File(EXECUTABLE, b"a\nb\n")
-    assert accept(new, b"", b"a\nb\n", diff, []) is None
-    assert unaccept(new, b"", b"a\nb\n", diff, [hunk.id]) is None
-    assert reject(new, b"", b"a\nb\n", diff, []) == File(EXECUTABLE, b"a\nb\n")
+    assert taken(new, b"", b"a\nb\n", diff, [hunk.id]) == File(EXECUTABLE, b"a\nb\n")
+    assert taken(new, b"", b"a\nb\n", diff, []) is None
+    assert left(new, b"", b"a\nb\n", diff, [hunk.id]) is None
+    assert left(new, b"", b"a\nb\n", diff, []) == File(EXECUTABLE, b"a\nb\n")
 
 
 def test_an_emptied_file_is_text_and_a_deleted_one_a_unit() -> None:
     (emptied,) = hunks(b"a\n", b"")
     assert emptied.kind == "text"
-    assert accept(TEXT, b"a\n", b"", unified(b"a\n", b""), [emptied.id]) == File(REGULAR, b"")
+    assert taken(TEXT, b"a\n", b"", unified(b"a\n", b""), [emptied.id]) == File(REGULAR, b"")
     gone = change(EXECUTABLE, None)
     (deleted,) = file_hunks(gone, b"a\n", b"", b"")
     assert (deleted.kind, deleted.lines, deleted.deletions) == ("deleted", (("-", b"a"),), frozenset())
-    assert accept(gone, b"a\n", b"", b"", [deleted.id]) is None
-    assert reject(gone, b"a\n", b"", b"", [deleted.id]) == File(EXECUTABLE, b"a\n")
+    assert taken(gone, b"a\n", b"", b"", [deleted.id]) is None
+    assert left(gone, b"a\n", b"", b"", [deleted.id]) == File(EXECUTABLE, b"a\n")
 
 
 @pytest.mark.parametrize(
@@ -132,10 +142,10 @@ def test_atomic_units(what: FileChange, old: bytes, new: bytes, kind: str) -> No
     assert hunk.kind == kind
     before = None if what.old is None else File(what.old.mode, old)
     after = None if what.new is None else File(what.new.mode, new)
-    assert accept(what, old, new, b"", [hunk.id]) == after
-    assert accept(what, old, new, b"", []) == before
-    assert unaccept(what, old, new, b"", [hunk.id]) == before
-    assert reject(what, old, new, b"", []) == after
+    assert taken(what, old, new, b"", [hunk.id]) == after
+    assert taken(what, old, new, b"", []) == before
+    assert left(what, old, new, b"", [hunk.id]) == before
+    assert left(what, old, new, b"", []) == after
 
 
 def test_a_nul_beyond_what_git_sniffs_is_text() -> None:
@@ -158,33 +168,12 @@ def test_unknown_ids_are_named() -> None:
     with pytest.raises(ValueError, match="no such hunk now: beef"):
         locate(hunks(OLD, NEW), ["beef"])
     with pytest.raises(ValueError, match="no such hunk"):
-        accept(TEXT, OLD, NEW, unified(OLD, NEW), ["beef"])
+        taken(TEXT, OLD, NEW, unified(OLD, NEW), ["beef"])
 
 
 def test_a_path_absent_on_both_sides_is_an_error() -> None:
     with pytest.raises(ValueError, match="absent on both sides"):
         file_hunks(change(None, None), b"", b"", b"")
-
-
-def test_accepted_hunks_that_the_agent_edits_again_are_changed() -> None:
-    accepted = hunks(OLD, NEW)
-    again = NEW.replace(b"five\n", b"FIVE\n").replace(b"line 30\n", b"thirty\n")
-    pending = hunks(NEW, again)
-    assert overtaken(accepted, pending) == {accepted[0].id}
-    found = states(pending, accepted, reviewed=[pending[1].id], rejected=[pending[0].id])
-    assert [state for _, state in found] == ["rejected", "reviewed", "changed", "accepted", "accepted"]
-    between = NEW.replace(b"more\n", b"more\nand more\n")
-    assert overtaken(accepted, hunks(NEW, between)) == frozenset()
-
-
-def test_whole_units_overtake_each_other() -> None:
-    (text,) = hunks(b"a\n", b"b\n")
-    (mode,) = file_hunks(change(REGULAR, EXECUTABLE), b"a", b"a", b"")
-    (binary,) = file_hunks(TEXT, b"\0", b"b", b"")
-    (gone,) = file_hunks(change(REGULAR, None), b"b\n", b"", b"")
-    assert overtaken([text, mode], [gone]) == {text.id, mode.id}
-    assert overtaken([text, mode], [mode]) == {mode.id}
-    assert overtaken([text, mode], [binary]) == {text.id}
 
 
 @settings(max_examples=200, deadline=None)
@@ -197,18 +186,18 @@ def test_decisions_are_consistent(pair: tuple[bytes, bytes], context: int, data:
     assert len(set(ids)) == len(ids)
     chosen = data.draw(st.sets(st.sampled_from(ids))) if ids else set()
     rest = set(ids) - chosen
-    taken = accept(TEXT, old, new, diff, chosen)
-    assert taken is not None
-    # Rejecting the others leaves the same content, and so does unaccepting them.
-    assert reject(TEXT, old, new, diff, rest) == unaccept(TEXT, old, new, diff, rest) == taken
-    assert accept(TEXT, old, new, diff, ids) == File(REGULAR, new)
-    assert accept(TEXT, old, new, diff, []) == File(REGULAR, old)
+    held = taken(TEXT, old, new, diff, chosen)
+    assert held is not None
+    # Leaving the others leads to the same content.
+    assert left(TEXT, old, new, diff, rest) == held
+    assert taken(TEXT, old, new, diff, ids) == left(TEXT, old, new, diff, []) == File(REGULAR, new)
+    assert taken(TEXT, old, new, diff, []) == left(TEXT, old, new, diff, ids) == File(REGULAR, old)
     # What is left to decide leads to the new side, and what was taken leads back to the old one.
-    left = unified(taken.data, new, context)
-    more = accept(TEXT, taken.data, new, left, [h.id for h in file_hunks(TEXT, taken.data, new, left)])
+    open_ = unified(held.data, new, context)
+    more = taken(TEXT, held.data, new, open_, [h.id for h in file_hunks(TEXT, held.data, new, open_)])
     assert more == File(REGULAR, new)
-    done = unified(old, taken.data, context)
-    back = unaccept(TEXT, old, taken.data, done, [h.id for h in file_hunks(TEXT, old, taken.data, done)])
+    done = unified(old, held.data, context)
+    back = left(TEXT, old, held.data, done, [h.id for h in file_hunks(TEXT, old, held.data, done)])
     assert back == File(REGULAR, old)
 
 
@@ -221,16 +210,16 @@ def test_hunks_may_be_accepted_in_any_order(numbers: set[int], context: int) -> 
         b"changed %d\n" % n if n in numbers else line for n, line in enumerate(OLD.splitlines(keepends=True), 1)
     )
     first = file_hunks(TEXT, old, new, unified(old, new, context))
-    together = accept(TEXT, old, new, unified(old, new, context), [h.id for h in first])
+    together = taken(TEXT, old, new, unified(old, new, context), [h.id for h in first])
     for order in itertools.permutations(h.id for h in first):
         at = old
         for name in order:
             diff = unified(at, new, context)
-            held = accept(TEXT, at, new, diff, [name])
+            held = taken(TEXT, at, new, diff, [name])
             assert held is not None
             # Taking it straight back leads to where we were.
             undo = unified(at, held.data, context)
             (only,) = file_hunks(TEXT, at, held.data, undo)
-            assert unaccept(TEXT, at, held.data, undo, [only.id]) == File(REGULAR, at)
+            assert left(TEXT, at, held.data, undo, [only.id]) == File(REGULAR, at)
             at = held.data
         assert together == File(REGULAR, at)

@@ -26,8 +26,24 @@ def begin() -> list[ev.AnyEvent]:
     ]
 
 
-def decision(action: ev.Action, hunk: str, before: str, tree: str, group: int, undoes: int = 0) -> ev.Decision:
-    return ev.Decision(hunk=hunk, path="a", action=action, before=before, tree=tree, group=group, undoes=undoes)
+def decision(
+    action: ev.Action,
+    hunk: str,
+    before: str,
+    tree: str,
+    group: int,
+    undoes: int = 0,
+    voids: tuple[int, ...] = (),
+) -> ev.Decision:
+    return ev.Decision(
+        hunk=hunk, path="a", action=action, before=before, tree=tree, group=group, undoes=undoes, voids=voids
+    )
+
+
+def carried_out(*decisions: int, overtaken: tuple[int, ...] = ()) -> ev.GitOperation:
+    return ev.GitOperation(
+        operation="rejected", before=WORK, tree=BASE, snapshot=BASE, decisions=decisions, overtaken=overtaken
+    )
 
 
 def test_the_base_is_where_all_three_trees_start() -> None:
@@ -56,13 +72,78 @@ def test_undoing_a_rejection_that_was_carried_out_asks_for_its_lines_back() -> N
     events = [
         *begin(),
         decision("reject", "h", BASE, BASE, 1),
-        ev.GitOperation(operation="rejected", before=WORK, tree=BASE, snapshot=BASE, hunks=("h",)),
+        carried_out(5),
         decision("undo", "h", BASE, BASE, 2, undoes=1),
     ]
     assert [item.hunk for item in fold(numbered(*events)).restorations] == ["h"]
-    back = ev.GitOperation(operation="restored", before=BASE, tree=WORK, snapshot=WORK, hunks=("h",))
+    back = ev.GitOperation(operation="restored", before=BASE, tree=WORK, snapshot=WORK, decisions=(5,))
     state = fold(numbered(*events, back))
     assert (state.restorations, state.work_tree) == ((), WORK)
+
+
+def test_what_the_agent_was_faster_than_has_no_lines_to_bring_back() -> None:
+    events = [*begin(), decision("reject", "h", BASE, BASE, 1), carried_out(5, overtaken=(5,))]
+    (rejection,) = fold(numbered(*events)).rejected.values()
+    assert (rejection.applied, rejection.overtaken) == (True, True)
+    undone = fold(numbered(*events, decision("undo", "h", BASE, BASE, 2, undoes=1)))
+    assert (undone.rejected, undone.restorations) == ({}, ())
+
+
+def test_only_the_rejections_that_were_carried_out_do_not_wait() -> None:
+    group = [decision("reject", "h", BASE, BASE, 1), decision("redo", "h", BASE, BASE, 2)]
+    state = fold(numbered(*begin(), *group, carried_out(5)))
+    assert [item.seq for item in state.pending_rejections] == [6]
+    assert [item.redo for item in state.rejected.values()] == [False, True]
+
+
+def test_an_accepted_rejection_is_over_until_that_is_undone() -> None:
+    reject = decision("reject", "h", BASE, BASE, 1)
+    accept = decision("accept", "h", BASE, ONE, 2, voids=(5,))
+    state = fold(numbered(*begin(), reject, accept))
+    assert (state.rejected, set(state.voided)) == ({}, {5})
+    undone = fold(numbered(*begin(), reject, accept, decision("undo", "h", ONE, BASE, 3, undoes=2)))
+    assert ([item.seq for item in undone.pending_rejections], undone.voided) == ([5], {})
+    assert undone.accepted_tree == BASE
+
+
+def test_part_of_an_accepted_rejection_stands() -> None:
+    reject = decision("reject", "h", BASE, BASE, 1)
+    group = [decision("accept", "h", BASE, ONE, 2, voids=(5,)), decision("reject", "h", BASE, ONE, 2)]
+    assert set(fold(numbered(*begin(), reject, *group)).rejected) == {7}
+    undo = [decision("undo", "h", ONE, BASE, 3, undoes=2)] * 2
+    assert set(fold(numbered(*begin(), reject, *group, *undo)).rejected) == {5}
+
+
+def test_marks_stand_until_they_are_taken_off_or_undone() -> None:
+    review = decision("review", "h", BASE, BASE, 1)
+    assert set(fold(numbered(*begin(), review)).marks) == {5}
+    off = decision("unreview", "h", BASE, BASE, 2, voids=(5,))
+    assert fold(numbered(*begin(), review, off)).marks == {}
+    again = decision("undo", "h", BASE, BASE, 3, undoes=2)
+    assert set(fold(numbered(*begin(), review, off, again)).marks) == {5}
+    both = decision("undo", "h", BASE, BASE, 4, undoes=1)
+    assert fold(numbered(*begin(), review, off, again, both)).marks == {}
+    edit = decision("edit", "h", BASE, ONE, 1)
+    edited = fold(numbered(*begin(), edit))
+    assert (set(edited.marks), edited.accepted_tree) == ({5}, ONE)
+    back = fold(numbered(*begin(), edit, decision("undo", "h", ONE, BASE, 2, undoes=1)))
+    assert (back.marks, back.accepted_tree, back.standing) == ({}, BASE, ())
+
+
+def test_an_undo_passes_over_comments() -> None:
+    events = [*begin(), decision("accept", "h", BASE, ONE, 1), decision("comment", "h", ONE, ONE, 2)]
+    state = fold(numbered(*events))
+    assert ([group[0].action for group in state.standing], set(state.marks)) == (["accept"], {6})
+    undone = fold(numbered(*events, decision("undo", "h", ONE, BASE, 3, undoes=1)))
+    assert (undone.accepted_tree, set(undone.marks)) == (BASE, {6})
+
+
+def test_what_was_sent_with_one_key_does_not_become_the_prompt() -> None:
+    typed = fold(numbered(*begin(), ev.Message(role="user", kind="prompt", text="now this")))
+    assert typed.prompt == "now this"
+    sent = fold(numbered(*begin(), ev.Message(role="user", kind="prompt", text="again", about="redo")))
+    assert sent.prompt == "fix it"
+    assert sent.unheard is not None
 
 
 def test_the_verdict_is_that_of_the_accepted_tree() -> None:

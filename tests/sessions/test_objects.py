@@ -56,6 +56,51 @@ def test_entries_and_changes(repo: Repository, objects: Objects) -> None:
     assert {change.path for change in objects.changes(two, repo.tree({}))} == set(after)
 
 
+def test_renames_are_one_change_where_git_sees_them(repo: Repository, objects: Objects) -> None:
+    body = "".join(f"line {n}\n" for n in range(20))
+    one = repo.tree(
+        {"was": body, "edited": body + "e\n", ODD: "odd\n" * 9, "other": "x\n", "to": File(SYMLINK, b"was")}
+    )
+    two = repo.tree(
+        {
+            "is": body,
+            "sub/edited.py": File(EXECUTABLE, (body + "E\n").encode()),
+            ODD + "2": "odd\n" * 9,
+            "unlike": "y\n",
+            "link": File(SYMLINK, b"was"),
+        }
+    )
+    before, after = objects.entries(one), objects.entries(two)
+    assert {change.path: change for change in objects.changes(one, two, renames=True)} == {
+        "is": FileChange("is", before["was"], after["is"], "was"),
+        "sub/edited.py": FileChange("sub/edited.py", before["edited"], after["sub/edited.py"], "edited"),
+        ODD + "2": FileChange(ODD + "2", before[ODD], after[ODD + "2"], ODD),
+        "other": FileChange("other", before["other"], None),
+        "unlike": FileChange("unlike", None, after["unlike"]),
+        "link": FileChange("link", before["to"], after["link"], "to"),
+    }
+    # Both views of the same trees stand beside each other.
+    assert all(not change.source for change in objects.changes(one, two))
+    assert len(objects.changes(one, two)) == 10
+    kinds = {change.path: [h.kind for h in objects.hunks(change)] for change in objects.changes(one, two, renames=True)}
+    assert (kinds["is"], kinds["sub/edited.py"]) == (["rename"], ["rename", "mode", "text"])
+
+
+def test_a_copy_is_no_rename(repo: Repository, objects: Objects) -> None:
+    one, two = repo.tree({"a": "same\n" * 9}), repo.tree({"a": "same\n" * 9, "b": "same\n" * 9})
+    assert [change.source for change in objects.changes(one, two, renames=True)] == [""]
+
+
+def test_legs_lead_from_blob_to_blob(repo: Repository, objects: Objects) -> None:
+    old, new = repo.blob(b"a\nb\nc\n"), repo.blob(b"x\na\nB\nc\n")
+    found = objects.leg(old, new)
+    assert [found.line(n) for n in (1, 2, 3)] == [2, None, 4]
+    assert objects.leg(old, new) is found
+    back = objects.leg(new, old)
+    assert [back.line(n) for n in (1, 2, 3, 4)] == [None, 1, None, 3]
+    assert objects.leg(old, EMPTY_BLOB).line(1) is None
+
+
 def test_diffs(repo: Repository, objects: Objects) -> None:
     old, new = repo.blob(b"a\nb\nc\n"), repo.blob(b"a\nB\nc")
     diff = objects.diff(old, new)
@@ -87,10 +132,11 @@ def test_prefetching_changes_nothing_but_the_number_of_processes(
     def text(n: int, word: str) -> str:
         return f"diff --git a/x b/x\nindex 1..2\n{word}\n" + "\n".join(map(str, range(n)))
 
-    one = repo.tree({f"f{n}.py": text(n, "old") for n in range(30)} | {"bin": b"\0a"})
-    two = repo.tree({f"f{n}.py": text(n, "new") for n in range(1, 31)} | {"bin": b"\0b"})
+    moved = "".join(f"moved {n}\n" for n in range(9))
+    one = repo.tree({f"f{n}.py": text(n, "old") for n in range(30)} | {"bin": b"\0a", "was": moved})
+    two = repo.tree({f"f{n}.py": text(n, "new") for n in range(1, 31)} | {"bin": b"\0b", "is": moved})
     with Objects(repo.path) as slow, Objects(repo.path) as fast:
-        plain = [slow.hunks(change) for change in slow.changes(one, two)]
+        plain = [slow.hunks(change) for change in slow.changes(one, two, renames=True)]
         fast.prefetch(one, two)
         calls: list[str] = []
         real = fast._git
@@ -100,7 +146,7 @@ def test_prefetching_changes_nothing_but_the_number_of_processes(
             return real(*arguments)
 
         monkeypatch.setattr(fast, "_git", counted)
-        assert [fast.hunks(change) for change in fast.changes(one, two)] == plain
+        assert [fast.hunks(change) for change in fast.changes(one, two, renames=True)] == plain
         assert calls == []
         fast.prefetch(one, two)
         assert calls == []

@@ -1,194 +1,157 @@
+"""The review as a list of files and hunks: their states, their order, what made them, and the JSON form."""
+
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from backspace_tui.core import events as ev
-from backspace_tui.core.hunks import accept
-from backspace_tui.core.state import SessionState, fold
-from backspace_tui.core.trees import File
+from backspace_tui.core.state import SessionState
+from backspace_tui.core.trees import EXECUTABLE, File
+from backspace_tui.engine.review import accept_all
 from backspace_tui.sessions.objects import Objects
-from backspace_tui.sessions.review import Review, ReviewFile, protected, review, shown_lines, to_json
-from tests.sessions.repository import Content, Repository
+from backspace_tui.sessions.protected import protected
+from backspace_tui.sessions.review import Review, review
+from backspace_tui.sessions.review_json import to_json
+from tests.review.scene import Content, Scene, lines, scene
 
-LINES = [f"line {n}\n" for n in range(40)]
+Make = Callable[[Mapping[str, Content]], Scene]
 
 
-def text(**changed: str) -> str:
+def text(**changed: str) -> bytes:
     """Forty lines, some replaced: ``text(l3="new")``."""
-    return "".join(changed.get(f"l{n}", line.rstrip("\n")) + "\n" for n, line in enumerate(LINES))
+    return lines(*(changed.get(f"l{n}", f"line {n}") for n in range(40)))
 
 
-class Session:
-    """A log that is written event by event."""
-
-    def __init__(self, repo: Repository, base: dict[str, Content]) -> None:
-        self.repo = repo
-        self.files = dict(base)
-        self.accepted = dict(base)
-        self.base = repo.tree(base)
-        self.state = SessionState()
-        self.log(ev.GitOperation(operation="base", tree=self.base))
-
-    def log(self, event: ev.AnyEvent) -> int:
-        seq = self.state.last_seq + 1
-        self.state = fold([replace(event, seq=seq)], self.state)
-        return seq
-
-    def edit(self, path: str, content: Content | None) -> int:
-        known = path in self.files
-        if content is None:
-            del self.files[path]
-        else:
-            self.files[path] = content
-        old = self.repo.git("rev-parse", f"{self.state.work_tree}:{path}") if known else ""
-        tree = self.repo.tree(self.files)
-        new = self.repo.git("rev-parse", f"{tree}:{path}") if path in self.files else ""
-        seq = self.log(ev.FileEdit(path=path, added=1, removed=1, tree=tree, by="call", old=old, new=new))
-        self.log(ev.ToolFinished(call_id="call", tool="edit_file", ok=True, text="", tree=tree))
-        return seq
-
-    def decide(self, objects: Objects, path: str, index: int, action: ev.Action, comment: str = "") -> str:
-        shown = review(objects, self.state)
-        hunk = one(shown, path).hunks[index].hunk
-        before = self.state.accepted_tree
-        if action == "accept":
-            change = next(c for c in objects.changes(before, self.state.work_tree) if c.path == path)
-            taken = accept(change, *objects.sides(change), [hunk.id])
-            assert taken is not None
-            self.accepted[path] = taken
-        tree = self.repo.tree(self.accepted)
-        self.log(
-            ev.Decision(
-                hunk=hunk.id,
-                path=path,
-                action=action,
-                tree=tree,
-                before=before,
-                group=self.state.group + 1,
-                comment=comment,
-                lines=shown_lines(hunk),
-            )
-        )
-        return hunk.id
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    with ExitStack() as stack:
+        yield lambda base: stack.enter_context(scene(tmp_path, base))
 
 
-def one(shown: Review, path: str) -> ReviewFile:
-    return next(file for file in shown.files if file.path == path)
+def edit(session: Scene, identity: str, more: bytes) -> None:
+    """Accept a hunk with another line at its end."""
+    (item,) = (item for item in session.items() if item.hunk.id == identity)
+    side = b"".join(line + b"\n" for sign, line in item.hunk.lines if sign != "-")
+    session.edit(identity, side + more)
 
 
-def states(shown: Review, path: str) -> list[str]:
-    return [item.state for item in one(shown, path).hunks]
+def newest(session: Scene, path: str) -> int:
+    """The event of the newest edit of a path."""
+    return session.state.edits[path][-1].seq
 
 
 def test_before_the_base_there_is_nothing(objects: Objects) -> None:
     assert review(objects, SessionState()) == Review((), 0, 0, 0)
 
 
-def test_decisions_move_hunks_from_pending_to_decided(repo: Repository, objects: Objects) -> None:
-    session = Session(repo, {"a": text(), "b": "1\n"})
-    session.edit("b", "2\n")
-    edited = session.edit("a", text(l3="three", l20="twenty", l35="more"))
-    shown = review(objects, session.state)
+def test_decisions_move_hunks_from_pending_to_decided(make: Make) -> None:
+    session = make({"a": text(), "b": b"1\n"})
+    session.agent({"b": b"2\n"})
+    session.agent({"a": text(l3="three", l20="twenty", l35="more")})
+    shown = session.review
     assert (shown.pending, shown.decided, shown.total) == (4, 0, 4)
     assert [file.path for file in shown.files] == ["a", "b"]
-    assert {item.why for item in one(shown, "a").hunks} == {edited}
-    assert one(shown, "a").state == "pending"
+    assert {item.why for item in session.items("a")} == {newest(session, "a")}
+    assert session.file("a").state == "pending"
 
-    identity = session.decide(objects, "a", 1, "accept")
-    shown = review(objects, session.state)
-    assert states(shown, "a") == ["pending", "accepted", "pending"]
-    assert one(shown, "a").hunks[1].hunk.id == identity
-    assert one(shown, "a").state == "partial"
-    session.decide(objects, "a", 0, "reject", "keep three")
-    session.decide(objects, "a", 2, "review")
-    session.decide(objects, "b", 0, "accept")
-    shown = review(objects, session.state)
-    assert states(shown, "a") == ["rejected", "accepted", "reviewed"]
-    assert one(shown, "a").hunks[0].comment == "keep three"
-    assert one(shown, "b").state == "accepted"
+    first, second, third = (item.hunk.id for item in session.items("a"))
+    session.decide("accept", second)
+    assert session.states("a") == ["pending", "accepted", "pending"]
+    assert session.items("a")[1].hunk.id == second
+    assert session.file("a").state == "partial"
+    session.decide("reject", first, comment="keep three")
+    session.decide("review", third)
+    session.decide("accept", session.only("b"))
+    shown = session.review
+    assert session.states("a") == ["rejected", "accepted", "reviewed"]
+    assert session.items("a")[0].comment == "keep three"
+    assert session.file("b").state == "accepted"
     assert (shown.pending, shown.decided, shown.total) == (1, 3, 4)
+    assert [item.open for item in session.items("a")] == [False, False, True]
+    session.decide("unreview", third)
+    assert session.states("a") == ["rejected", "accepted", "pending"]
 
 
-def test_a_rejected_hunk_stays_listed_when_it_is_taken_out(repo: Repository, objects: Objects) -> None:
-    session = Session(repo, {"a": "x\n"})
-    session.edit("a", "caf\u00e9\n")
-    identity = session.decide(objects, "a", 0, "reject", "no")
-    assert not one(review(objects, session.state), "a").hunks[0].gone
-    session.log(ev.GitOperation(operation="rejected", tree=session.base, hunks=(identity,)))
-    shown = review(objects, session.state)
-    (item,) = one(shown, "a").hunks
-    assert (item.state, item.gone, item.hunk.id, item.comment) == ("rejected", True, identity, "no")
-    assert item.hunk.lines == (("-", b"x"), ("+", "caf\u00e9".encode()))
-    assert (shown.pending, shown.decided) == (0, 1)
-    assert one(shown, "a").change.old == one(shown, "a").change.new
-    session.edit("a", "caf\u00e9\n")
-    (item,) = one(review(objects, session.state), "a").hunks
-    assert (item.state, item.gone) == ("changed", False), "the agent did it again"
+def test_each_hunk_knows_the_edit_that_made_it(make: Make) -> None:
+    session = make({"a.txt": text()})
+    session.agent({"a.txt": text(l2="first")})
+    first = newest(session, "a.txt")
+    session.agent({"a.txt": text(l2="first", l20="second")})
+    assert [item.why for item in session.items()] == [first, newest(session, "a.txt")]
 
 
-def test_each_hunk_knows_the_edit_that_made_it(repo: Repository, objects: Objects) -> None:
-    lines = {f"line{number}": f"line {number}\n" for number in range(30)}
-    session = Session(repo, {"a.txt": "".join(lines.values())})
-    first = session.edit("a.txt", "".join((lines | {"line2": "first\n"}).values()))
-    second = session.edit("a.txt", "".join((lines | {"line2": "first\n", "line20": "second\n"}).values()))
-    assert [item.why for item in one(review(objects, session.state), "a.txt").hunks] == [first, second]
+def test_a_decision_computes_only_its_own_file_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = make({f"f{n}": text() for n in range(12)})
+    session.agent({f"f{n}": text(l3="three", l20=f"new {n}") for n in range(12)})
+    with Objects(session.directory / "repo.git") as objects:
+        review(objects, session.state)
+        session.decide("accept", session.items("f5")[0].hunk.id)
+        calls: list[str] = []
+        real = objects._git
+
+        def counted(*arguments: str) -> bytes:
+            calls.append(arguments[0])
+            return real(*arguments)
+
+        monkeypatch.setattr(objects, "_git", counted)
+        assert review(objects, session.state).decided == 1
+        assert sorted(calls) == ["diff", "diff", "diff-tree", "diff-tree"]
+        calls.clear()
+        review(objects, session.state)
+        assert calls == []
 
 
-def test_what_takes_the_place_of_a_reviewed_hunk_is_changed(repo: Repository, objects: Objects) -> None:
-    session = Session(repo, {"a": text()})
-    session.edit("a", text(l3="three", l20="twenty"))
-    session.decide(objects, "a", 0, "review")
-    session.edit("a", text(l3="THREE", l20="twenty"))
-    assert states(review(objects, session.state), "a") == ["changed", "pending"]
-    session.edit("a", text(l3="three", l20="twenty"))
-    assert states(review(objects, session.state), "a") == ["reviewed", "pending"]
+def test_new_and_deleted_files(make: Make) -> None:
+    session = make({"old": b"content\n", "kept": b"k\n"})
+    session.agent({"old": None, "fresh": b"f\n"})
+    assert [file.path for file in session.review.files] == ["fresh", "old"]
+    assert session.file("old").change.new is None
+    assert session.file("fresh").change.old is None
+    assert [item.hunk.kind for item in session.items()] == ["text", "deleted"]
 
 
-def test_what_changes_accepted_lines_is_changed(repo: Repository, objects: Objects) -> None:
-    session = Session(repo, {"a": text()})
-    session.edit("a", text(l3="three", l20="twenty"))
-    session.decide(objects, "a", 0, "accept")
-    session.edit("a", text(l3="tri", l20="twenty"))
-    shown = review(objects, session.state)
-    assert sorted(states(shown, "a")) == ["accepted", "changed", "pending"]
-    assert shown.decided == 1
+def test_a_file_of_one_piece_is_decided_by_that(make: Make) -> None:
+    session = make({"run": b"#!\n", "data": b"\0a"})
+    session.agent({"run": File(EXECUTABLE, b"#!\n"), "data": b"\0b"})
+    session.decide("accept", session.only("run"))
+    session.decide("reject", session.only("data"))
+    assert (session.states("run"), session.states("data")) == (["accepted"], ["rejected"])
+    assert (session.mode("run"), session.accepted("data")) == (EXECUTABLE, b"\0a")
+    session.boundary()
+    (item,) = session.items("data")
+    assert (item.gone, item.hunk.kind, session.work("data")) == (True, "binary", b"\0a")
 
 
-def test_a_decision_computes_only_its_own_file_again(
-    repo: Repository, objects: Objects, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = Session(repo, {f"f{n}": text() for n in range(12)})
-    for n in range(12):
-        session.edit(f"f{n}", text(l3="three", l20=f"new {n}"))
-    review(objects, session.state)
-    session.decide(objects, "f5", 0, "accept")
-    calls: list[str] = []
-    real = objects._git
-
-    def counted(*arguments: str) -> bytes:
-        calls.append(arguments[0])
-        return real(*arguments)
-
-    monkeypatch.setattr(objects, "_git", counted)
-    assert review(objects, session.state).decided == 1
-    assert sorted(calls) == ["diff", "diff", "diff-tree", "diff-tree"]
-    calls.clear()
-    review(objects, session.state)
-    assert calls == []
+# What accepting everything takes
 
 
-def test_new_deleted_and_renamed_files(repo: Repository, objects: Objects) -> None:
-    session = Session(repo, {"old": "content\n", "kept": "k\n"})
-    session.edit("old", None)
-    session.edit("moved", "content\n")
-    session.edit("fresh", "f\n")
-    shown = review(objects, session.state)
-    assert [(file.path, file.renamed_from) for file in shown.files] == [("fresh", ""), ("moved", "old"), ("old", "")]
-    assert one(shown, "old").change.new is None
-    assert one(shown, "fresh").change.old is None
+def test_everything_leaves_out_what_needs_a_look(make: Make) -> None:
+    session = make({"a": text(), "b": text(), ".envrc": b"x\n"})
+    session.agent({"a": text(l3="three", l12="twelve", l20="twenty", l35="more"), "b": text(l8="b"), ".envrc": b"y\n"})
+    first, second, third, _ = (item.hunk.id for item in session.items("a"))
+    session.decide("review", first)
+    session.decide("accept", second)
+    session.decide("reject", third)
+    session.boundary()
+    session.agent({"a": text(l3="THREE", l12="XII", l20="twenty", l35="more")})
+    found = {item.changed or item.state: item for item in session.open("a")}
+    assert set(found) == {"seen", "accepted", "rejected", "pending"}
+    assert {reason for reason, item in found.items() if item.sweeping} == {"accepted", "pending"}
+    edit(session, session.only("b"), b"mine\n")
+    (kept,) = (item for item in session.items("b") if item.kept)
+    assert (kept.open, kept.sweeping) == (False, False)
+    assert session.file(".envrc").protected
+
+    assert accept_all(session.job) == 2
+    assert session.accepted("a") == text(l12="XII", l35="more")
+    assert session.accepted(".envrc") == b"x\n"
+    assert sorted(item.changed for item in session.open("a")) == ["rejected", "seen"]
+    assert accept_all(session.job) == 0
 
 
 @pytest.mark.parametrize(
@@ -210,11 +173,15 @@ def test_other_paths_are_not(path: str) -> None:
     assert not protected(path)
 
 
-def test_the_json_form(repo: Repository, objects: Objects) -> None:
+# JSON
+
+
+def test_the_json_form(make: Make) -> None:
     odd = b"caf\xe9".decode("utf-8", "surrogateescape")
-    session = Session(repo, {odd: File(0o100644, b"a\n\xff\n")})
-    seq = session.edit(odd, File(0o100644, b"b\n\xff\n"))
-    shown = review(objects, session.state)
+    session = make({odd: b"a\n\xff\n"})
+    session.agent({odd: b"b\n\xff\n"})
+    shown = session.review
+    base = session.state.accepted_tree
     data = json.loads(json.dumps(to_json(shown, session.state)).encode())
     assert data == {
         "files": [
@@ -228,15 +195,64 @@ def test_the_json_form(repo: Repository, objects: Objects) -> None:
                         "old_start": 1,
                         "new_start": 1,
                         "lines": [["-", "a"], ["+", "b"], [" ", "\ufffd"]],
-                        "why": seq,
+                        "why": newest(session, odd),
                     }
                 ],
             }
         ],
-        "verification": {"tree": session.base, "verdict": ""},
+        "verification": {"tree": base, "verdict": ""},
     }
-    session.log(ev.Verification(tree=session.base, verdict="passes"))
-    assert to_json(shown, session.state)["verification"] == {"tree": session.base, "verdict": "passes"}
-    session.decide(objects, odd, 0, "accept")
+    session.job.recorder.emit(ev.Verification(tree=base, verdict="passes"))
+    assert to_json(shown, session.state)["verification"] == {"tree": base, "verdict": "passes"}
+    session.decide("accept", session.only())
     tree = session.state.accepted_tree
+    assert tree != base
     assert to_json(shown, session.state)["verification"] == {"tree": tree, "verdict": ""}
+
+
+def test_the_json_form_says_more_where_there_is_more(make: Make) -> None:
+    session = make({"a": text(), "b": text(), "run": b"#!\n", ".envrc": b"x\n", "was": text()})
+    session.agent(
+        {
+            "a": text(l3="three", l20="twenty"),
+            "b": text(l8="b"),
+            "run": File(EXECUTABLE, b"#!\n"),
+            ".envrc": b"y\n",
+            "was": None,
+            "is": text(),
+        }
+    )
+    session.decide("reject", session.unit("-line 3", path="a"))
+    session.decide("redo", session.unit("+twenty").partition(":")[0], comment="in digits")
+    edit(session, session.only("b"), b"mine\n")
+    session.decide("comment", session.only("run"), comment="why?")
+    session.decide("review", session.only("is"))
+    plain = {"id", "state", "old_start", "new_start", "lines", "why"}
+
+    def more() -> dict[str, list[dict[str, object]]]:
+        found = to_json(session.review, session.state)["files"]
+        return {
+            file["path"]: [{k: v for k, v in hunk.items() if k == "state" or k not in plain} for hunk in file["hunks"]]
+            for file in found
+        }
+
+    assert more() == {
+        ".envrc": [{"state": "pending"}],
+        "a": [
+            {"state": "pending", "rejected_lines": [4]},
+            {"state": "rejected", "comment": "in digits", "redo": True},
+        ],
+        "b": [{"state": "accepted"}, {"state": "reviewed", "kept": True}],
+        "is": [{"state": "reviewed", "kind": "rename"}],
+        "run": [{"state": "pending", "kind": "mode", "comment": "why?"}],
+    }
+    files = {file["path"]: file for file in to_json(session.review, session.state)["files"]}
+    assert files["is"]["renamed_from"] == "was"
+    assert files[".envrc"]["protected"] is True
+    assert {path for path, file in files.items() if file.keys() - {"path", "state", "hunks"}} == {"is", ".envrc"}
+    session.boundary()
+    gone = [hunk for hunk in more()["a"] if hunk.get("gone")]
+    assert gone == [
+        {"state": "rejected", "gone": True},
+        {"state": "rejected", "comment": "in digits", "redo": True, "gone": True},
+    ]

@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.core import hunks as core
+from backspace_tui.core import units
+from backspace_tui.core.marks import spot_of
 from backspace_tui.core.protocols import ToolCall
 from backspace_tui.core.stages import Stage
 from backspace_tui.core.state import SessionState, fold
-from backspace_tui.core.trees import File
+from backspace_tui.core.trees import REGULAR, File, FileChange
 from backspace_tui.sessions.log import EventLog
 from backspace_tui.sessions.objects import Objects
-from backspace_tui.sessions.review import Review, review
+from backspace_tui.sessions.review import Review, ReviewFile, ReviewHunk, changes_between, review
 from backspace_tui.sessions.store import Lock, socket_path
 from tests.sessions.repository import Repository
 
@@ -79,6 +82,20 @@ BASE = {
 WORK = BASE | {"shop/cart.py": CART_NEW, "shop/tax.py": TAX, "tests/test_cart.py": TEST_NEW}
 START = datetime(2026, 1, 2, 15, 4, 5, tzinfo=UTC)
 LABEL = "docker, no net"
+
+
+_MARKS: Final = ("reject", "redo", "review", "comment", "edit")
+
+Staging = Callable[[FileChange, bytes, bytes, bytes, core.Choices], dict[str, File | None]]
+
+
+class Chosen(NamedTuple):
+    """A unit that a command names."""
+
+    file: ReviewFile
+    item: ReviewHunk
+    positions: frozenset[int]
+    change: FileChange
 
 
 class Clock:
@@ -179,68 +196,136 @@ class Sample:
             return review(objects, self.state)
 
     def decide(self, command: cmd.Decide) -> int:
-        """Do what the engine does for a decision, reduced to accepting, rejecting and marks."""
+        """Do what the engine does for a decision, but for its checks and for what it tells the agent."""
         state = self.state
-        tree = state.accepted_tree
-        files = {item.hunk.id: file.path for file in self.review().files for item in file.hunks}
-        missing = [hunk for hunk in command.hunks if hunk not in files]
-        if missing:
-            raise ValueError(f"hunk {missing[0]} is not there (any more)")
-        if command.action in ("accept", "unstage"):
-            tree = self._accepted(state, command, {files[hunk] for hunk in command.hunks})
-        events = [
-            ev.Decision(
-                hunk=hunk,
-                path=files[hunk],
-                action=command.action,
-                tree=tree,
-                before=state.accepted_tree,
-                group=state.group + 1,
-                comment=command.comment,
-            )
-            for hunk in command.hunks
-        ]
+        with Objects(self.repository.path) as objects:
+            chosen = self._chosen(objects, command.hunks, command.action)
+            tree = state.accepted_tree
+            if command.action in ("accept", "unstage"):
+                tree = self._staged(objects, chosen, core.take if command.action == "accept" else core.leave)
+        events: list[ev.AnyEvent] = []
+        for one in chosen:
+            events.append(self._decision(one, command.action, tree, one.positions, command.comment))
+            rest = one.item.rejected - one.positions
+            if command.action == "accept" and one.item.rejections and rest:
+                events.append(self._decision(one, "reject", tree, rest, one.item.comment))
+        if command.action == "redo":
+            events.append(ev.Message(role="user", kind="prompt", text=command.comment, about="redo"))
         self.emit(state.stage, *events)
         return self.log.last_seq
 
-    def _accepted(self, state: SessionState, command: cmd.Decide, paths: Iterable[str]) -> str:
+    def edit(self, command: cmd.Edit) -> int:
+        """Do what the engine does for an edited hunk, but for the mark on what is left of the agent's version."""
+        state = self.state
         with Objects(self.repository.path) as objects:
-            accepting = command.action == "accept"
-            pair = (state.accepted_tree, state.work_tree) if accepting else (state.base_tree, state.accepted_tree)
-            content: dict[str, File | bytes | str] = {
-                path: File(entry.mode, objects.blob(entry.oid))
-                for path, entry in objects.entries(state.accepted_tree).items()
+            (one,) = self._chosen(objects, (command.hunk,), "edit")
+            old, new, _ = objects.sides(one.change)
+            hunk, settled = one.item.hunk, one.item.state == "accepted"
+            side = (hunk.new_start, hunk.new_end) if settled else (hunk.old_start, hunk.old_end)
+            data, _ = core.replace_lines(new if settled else old, *side, command.result)
+            tree = self._amended(objects, {one.change.path: File(REGULAR, data)})
+        self.emit(state.stage, self._decision(one, "edit", tree, one.positions, ""))
+        return self.log.last_seq
+
+    def _chosen(self, objects: Objects, names: Sequence[str], action: str) -> list[Chosen]:
+        """The units with these names; those of a rename that is shown as two files as well."""
+        state = self.state
+        shown = review(objects, state)
+        split = frozenset(file.path for file in shown.files if file.renamed_from)
+        for apart in (frozenset[str](), split):
+            shown = review(objects, state, split=apart)
+            found = {item.hunk.id: (file, item) for file in shown.files for item in file.hunks}
+            wanted = [units.parse(name) for name in names]
+            if all(unit.hunk in found for unit in wanted):
+                break
+        else:
+            raise ValueError(f"hunk {names[0]} is not there (any more)")
+        pending = changes_between(objects, state.accepted_tree, state.work_tree, apart)
+        taken = changes_between(objects, state.base_tree, state.accepted_tree, apart)
+        chosen = []
+        for unit in wanted:
+            file, item = found[unit.hunk]
+            positions = units.positions(item.hunk, unit.part)
+            if not unit.part and item.state != "rejected":
+                positions -= item.rejected
+            changes = taken if item.state == "accepted" else pending
+            chosen.append(Chosen(file, item, positions, changes[file.path]))
+        return chosen
+
+    def _staged(self, objects: Objects, chosen: Sequence[Chosen], function: Staging) -> str:
+        by_path: dict[str, dict[str, frozenset[int] | None]] = {}
+        changes = {}
+        for one in chosen:
+            changes[one.file.path] = one.change
+            named = one.positions if one.item.hunk.kind == "text" else None
+            by_path.setdefault(one.file.path, {})[one.item.local] = named
+        files: dict[str, File | None] = {}
+        for path, choices in by_path.items():
+            files |= function(changes[path], *objects.sides(changes[path]), choices)
+        return self._amended(objects, files)
+
+    def _amended(self, objects: Objects, files: Mapping[str, File | None]) -> str:
+        """The accepted tree with these files."""
+        content: dict[str, File | bytes | str] = {
+            path: File(entry.mode, objects.blob(entry.oid))
+            for path, entry in objects.entries(self.state.accepted_tree).items()
+        }
+        for path, file in files.items():
+            content.pop(path, None)
+            if file is not None:
+                content[path] = file
+        return self.repository.tree(content)
+
+    def _decision(
+        self, one: Chosen, action: ev.Action, tree: str, positions: frozenset[int], comment: str
+    ) -> ev.Decision:
+        state, item = self.state, one.item
+        voids: tuple[int, ...] = item.reviews if action == "unreview" else ()
+        if action in ("accept", "edit"):
+            voids = item.rejections
+        return ev.Decision(
+            hunk=item.hunk.id,
+            path=one.file.path,
+            action=action,
+            tree=tree,
+            before=state.accepted_tree,
+            group=state.group + 1,
+            comment=comment,
+            part=units.part_of(item.hunk, positions),
+            lines=units.shown_lines(item.hunk, positions) if action in ("reject", "redo", "comment") else (),
+            spot=spot_of(one.change, item.hunk, positions) if action in _MARKS else None,
+            voids=voids,
+        )
+
+    def change(self, path: str, content: str, call: str = "c9") -> None:
+        """The agent edits ``path`` once more."""
+        with Objects(self.repository.path) as objects:
+            files: dict[str, File | bytes | str] = {
+                name: File(entry.mode, objects.blob(entry.oid))
+                for name, entry in objects.entries(self.state.work_tree).items()
             }
-            for change in objects.changes(*pair):
-                ids = {hunk.id for hunk in objects.hunks(change)} & set(command.hunks)
-                if change.path not in paths or not ids:
-                    continue
-                old = objects.blob(change.old.oid) if change.old else b""
-                new = objects.blob(change.new.oid) if change.new else b""
-                diff = objects.diff(change.old.oid if change.old else None, change.new.oid if change.new else None)
-                take = core.accept if accepting else core.unaccept
-                file = take(change, old, new, diff, ids)
-                content.pop(change.path, None)
-                if file is not None:
-                    content[change.path] = file
-            return self.repository.tree(content)
+        self.work = self.repository.tree(files | {path: content})
+        self.work_on(call, path, 1, 1, "Another way.", self.work)
 
     def undo(self) -> int:
         """Take back the last group."""
         state = self.state
         if not state.standing:
             raise ValueError("nothing to undo")
-        for decision in state.standing[-1]:
-            undone = ev.Decision(
+        group = state.standing[-1]
+        undone = [
+            ev.Decision(
                 hunk=decision.hunk,
                 path=decision.path,
                 action="undo",
-                tree=decision.before,
-                before=decision.tree,
-                group=state.group,
+                tree=group[0].before,
+                before=state.accepted_tree,
+                group=state.group + 1,
                 undoes=decision.group,
             )
-            self.emit(state.stage, undone)
+            for decision in reversed(group)
+        ]
+        self.emit(state.stage, *undone)
         return self.log.last_seq
 
 
@@ -289,10 +374,12 @@ class Host:
             match command:
                 case cmd.Decide():
                     return cmd.Reply(seq=sample.decide(command))
+                case cmd.Edit():
+                    return cmd.Reply(seq=sample.edit(command))
                 case cmd.Undo():
                     return cmd.Reply(seq=sample.undo())
-                case cmd.Say(text=text):
-                    sample.emit(sample.state.stage, ev.Message(role="user", kind="steer", text=text))
+                case cmd.Say(text=text, about=about):
+                    sample.emit(sample.state.stage, ev.Message(role="user", kind="steer", text=text, about=about))
                 case cmd.Pause():
                     sample.emit(sample.state.stage, ev.Paused())
                 case cmd.Resume():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,26 +13,31 @@ from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import visible
 from backspace_tui.ui import keymap, themes
-from backspace_tui.ui.diff_rows import DiffRow, HunkView, build
+from backspace_tui.ui.diff_layout import Layout
+from backspace_tui.ui.diff_rows import DiffRow
 from backspace_tui.ui.feed import Feed
 from backspace_tui.ui.file_tree import Badge, FileTree
 from backspace_tui.ui.highlight import spans
 from backspace_tui.ui.panes.bars import Part, fitting
 from backspace_tui.ui.panes.transcript import broken
-from backspace_tui.ui.present import hunk_views, shown_lines
+from backspace_tui.ui.present import hunk_views
+from backspace_tui.ui.raw_lines import raw_lines, shown
 from backspace_tui.ui.status import of_session
+from tests.ui.diffs import one
 from tests.ui.sample import CART, CART_NEW, Sample
 
 # Rows of the diff
 
+CART_LINES = CART_NEW.encode().split(b"\n")[:-1]
 
-def _texts(rows: list[DiffRow], sign: str) -> list[str]:
+
+def _texts(rows: Iterable[DiffRow], sign: str) -> list[str]:
     return [row.text for row in rows if row.kind == "line" and row.sign in (" ", sign)]
 
 
 def test_full_context_shows_both_files_line_by_line(sample: Sample) -> None:
     views = hunk_views(sample.review().files[0], {})
-    rows = build(views, CART_NEW.splitlines(), 1000, set())
+    rows = Layout(views, CART_LINES, 1000, set())
     assert _texts(rows, "+") == CART_NEW.splitlines()
     assert _texts(rows, "-") == CART.splitlines()
     numbered = [row for row in rows if row.kind == "line"]
@@ -40,15 +47,15 @@ def test_full_context_shows_both_files_line_by_line(sample: Sample) -> None:
 
 def test_no_context_shows_changed_lines_and_what_lies_between_them_in_a_hunk(sample: Sample) -> None:
     views = hunk_views(sample.review().files[0], {})
-    rows = build(views, CART_NEW.splitlines(), 0, set())
+    rows = Layout(views, CART_LINES, 0, set())
     changed = [row for row in rows if row.sign != " "]
-    assert len(changed) == sum(view.added + view.removed for view in views)
+    assert len(changed) == sum(sum(view.counts) for view in views)
     assert [row.kind for row in rows if row.kind == "gap"]
 
 
 def test_without_the_file_the_hunks_bring_their_own_context(sample: Sample) -> None:
     views = hunk_views(sample.review().files[0], {})
-    rows = build(views, None, 3, set())
+    rows = Layout(views, None, 3, set())
     assert sum(row.kind == "line" for row in rows) == sum(len(view.lines) for view in views)
 
 
@@ -58,24 +65,38 @@ def test_accepted_hunks_stand_in_one_row_in_their_place(sample: Sample) -> None:
     hunk = sample.review().files[0].hunks[1].hunk
     sample.decide(Decide(hunks=(hunk.id,), action="accept"))
     views = hunk_views(sample.review().files[0], {})
-    rows = build(views, CART_NEW.splitlines(), 1000, set())
+    rows = Layout(views, CART_LINES, 1000, set())
     assert [row.kind for row in rows if row.hunk == 1] == ["fold"]
     # Both sides but for the lines that stand folded.
-    folded = [text for sign, text in views[1].core if sign != "-"]
+    start, end = views[1].extent
+    folded = [line for sign, line in views[1].lines[start:end] if sign != "-"]
     assert len(_texts(rows, "+")) == len(CART_NEW.splitlines()) - len(folded)
-    unfolded = build(views, CART_NEW.splitlines(), 1000, {hunk.id})
+    unfolded = Layout(views, CART_LINES, 1000, {hunk.id})
     assert _texts(unfolded, "+") == CART_NEW.splitlines()
 
 
 def test_a_rejected_hunk_that_is_gone_takes_no_room_in_the_file() -> None:
-    gone = HunkView("a", "rejected", "text", 0, 0, (("-", "x"), ("+", "y")), gone=True)
-    rows = build([gone], ["one", "two"], 3, set())
+    rows = Layout([one("-+", state="rejected", gone=True)], [b"one", b"two"], 3, set())
     assert [(row.old, row.new) for row in rows if row.hunk == 0 and row.kind == "line"] == [(0, 0), (0, 0)]
 
 
 def test_nothing_invisible_is_left_in_shown_lines() -> None:
-    assert shown_lines(b"a\x1b[2Jb\r\n\xe9\tc\n") == ["a<1B>[2Jb<0D>", "<E9>    c"]
-    assert shown_lines(b"\0\1") == ["binary file, 2 bytes"]
+    assert [shown(line) for line in raw_lines(b"a\x1b[2Jb\r\n\xe9\tc\n")] == ["a<1B>[2Jb<0D>", "<E9>    c"]
+    assert raw_lines(b"\0\1") == [b"binary file, 2 bytes"]
+    assert raw_lines(b"a\x0cb\xe2\x80\xa8c\rd") == [b"a\x0cb\xe2\x80\xa8c\rd"]
+    assert raw_lines(b"") == []
+
+
+def test_the_end_of_a_long_test_output_stands_under_the_hunk(sample: Sample) -> None:
+    file = sample.review().files[0]
+    hunk = file.hunks[0].hunk.id
+    output = [f"line {number}\x1b[31m" for number in range(40)]
+    view = next(view for view in hunk_views(file, {}, {hunk: output}) if view.id == hunk)
+    assert len(view.failing) == 12
+    assert view.failing[0] == "... 29 lines above"
+    assert view.failing[-1] == "line 39<1B>[31m"
+    view = next(view for view in hunk_views(file, {}, {hunk: output[:3]}) if view.id == hunk)
+    assert [line.partition("<")[0] for line in view.failing] == ["line 0", "line 1", "line 2"]
 
 
 # Colours

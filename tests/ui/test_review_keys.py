@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from tests.ui.sample import CART, CART_NEW, Host, Sample
 from tests.ui.windows import launch_of, opened, scenario
+
+
+def _hunks(decisions: Mapping[int, ev.Decision | ev.Rejected]) -> set[str]:
+    return {decision.hunk for decision in decisions.values()}
 
 
 @scenario
@@ -59,13 +65,13 @@ async def test_reject_undo_mark_and_unstage(host: Host) -> None:
         first = window.workspace.diff.hunk
         assert first is not None
         await window.press("x")
-        await window.until(lambda: first.id in sample.state.rejected)
+        await window.until(lambda: first.id in _hunks(sample.state.rejected))
         await window.until(lambda: window.workspace.desk.state_of("shop/cart.py", first.id) == "rejected")
         await window.press("u")
-        await window.until(lambda: first.id not in sample.state.rejected)
+        await window.until(lambda: first.id not in _hunks(sample.state.rejected))
         await window.until(lambda: window.workspace.desk.state_of("shop/cart.py", first.id) == "pending")
         await window.press("[", "m")
-        await window.until(lambda: first.id in sample.state.reviewed)
+        await window.until(lambda: first.id in _hunks(sample.state.marks))
         await window.until(lambda: window.workspace.desk.state_of("shop/cart.py", first.id) == "reviewed")
         await window.press("[", "space")
         await window.until(lambda: sample.state.accepted_tree != sample.base)
@@ -97,10 +103,10 @@ async def test_a_refused_decision_is_said_and_the_hunk_is_open_again(host: Host)
         await window.ready()
         # The agent changed the file meanwhile, and the window does not know yet.
         workspace = window.workspace
-        workspace.desk.sent(["nonsense"])
-        workspace.send(cmd.Decide(hunks=("nonsense",), action="accept"))
+        workspace.desk.sent(["0123456789ab"])
+        workspace.send(cmd.Decide(hunks=("0123456789ab",), action="accept"))
         await window.until(lambda: "not there" in workspace.status.text, "the refusal")
-        assert "nonsense" not in workspace.desk.busy
+        assert "0123456789ab" not in workspace.desk.busy
 
 
 @scenario

@@ -60,6 +60,13 @@ class Window:
         pane = self.workspace.pane(name)
         return "\n".join(pane.plain(index) for index in range(pane.line_count()))
 
+    def pane_text(self, name: str) -> str:
+        """All lines of a pane as they are drawn, with what is not searched."""
+        pane = self.workspace.pane(name)
+        return "\n".join(
+            "".join(segment.text for segment in pane.draw(index).segments) for index in range(pane.line_count())
+        )
+
 
 @asynccontextmanager
 async def opened(launch: Launch, size: tuple[int, int] = (160, 50)) -> AsyncIterator[Window]:

@@ -61,7 +61,11 @@ def _request(job: Job) -> str:
         if change.old is None:
             new_files.append(change.path)
         diff.append(f"--- {shown(change.path)}\n" + clean(job.objects.sides(change)[2]))
-    prompts = [event.text for event in job.recorder.events if isinstance(event, ev.Message) and event.kind == "prompt"]
+    prompts = [
+        event.text
+        for event in job.recorder.events
+        if isinstance(event, ev.Message) and event.kind == "prompt" and not event.about
+    ]
     parts = [
         "# Request\n" + "\n\n".join([job.started.prompt, *prompts]),
         f"# Plan\n{state.plan or '(none)'}",

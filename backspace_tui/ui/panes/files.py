@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable
 
 from rich.cells import cell_len
 from rich.segment import Segment
 from textual.message import Message
 
 from backspace_tui.core.terminal_text import clean
-from backspace_tui.ui.file_tree import FILTERS, Badge, FileTree, Filter, TreeRow
+from backspace_tui.ui.file_tree import FILTER_NAMES, FILTERS, FileTree, Filter, TreeRow
 from backspace_tui.ui.panes.line_view import Drawn, LineView
 
 
@@ -27,8 +27,7 @@ class FilesView(LineView):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._paths: Sequence[str] = ()
-        self._badges: Mapping[str, Badge] = {}
+        self._progress = ""
         self._tree = FileTree((), {})
         self._opened: dict[str, bool] = {}
         self._rows: list[TreeRow] = []
@@ -90,11 +89,21 @@ class FilesView(LineView):
         else:
             self.post_message(self.Chosen(row.path, enter=True))
 
-    def cycle_filter(self) -> None:
-        """All files, then the changed ones, then those with something undecided."""
+    def cycle_filter(self) -> Filter:
+        """All files, then the changed ones, then those with something to look at; the filter that is then in force."""
         self.filter = FILTERS[(FILTERS.index(self.filter) + 1) % len(FILTERS)]
-        self.headline("" if self.filter == "all" else self.filter)
+        self._headline()
         self._relist(self.selected)
+        return self.filter
+
+    def show_progress(self, decided: int, total: int) -> None:
+        """How many hunks of all files are decided."""
+        self._progress = f"{decided}/{total}" if total else ""
+        self._headline()
+
+    def _headline(self) -> None:
+        shown = "decided" if self.filter == "all" else f" {self.filter}"
+        self.headline(f"{self._progress} {shown}" if self._progress or self.filter != "all" else "")
 
     def move(self, count: int) -> None:
         super().move(count)
@@ -110,13 +119,13 @@ class FilesView(LineView):
     def draw(self, index: int) -> Drawn:
         styles = self.styles_of_app
         if not self._rows:
-            note = self.note if self.filter == "all" else f"nothing {self.filter} (f: all files)"
+            note = self.note if self.filter == "all" else f"no file is {FILTER_NAMES[self.filter]} (f: the next filter)"
             return Drawn([Segment(f" {note}", styles["muted"])])
         row = self._rows[index]
         width = self.scrollable_content_region.width
         mark = ("▾ " if row.is_open else "▸ ") if row.is_folder else "  "
         badge = row.badge.text if row.badge else ""
-        room = max(1, width - 2 * row.depth - len(mark) - len(badge) - 2)
+        room = max(1, width - 2 * row.depth - len(mark) - cell_len(badge) - 2)
         name = clean(row.name).replace("\n", "?").replace("\t", "?")
         if cell_len(name) > room:
             from rich.cells import set_cell_size
@@ -131,10 +140,12 @@ class FilesView(LineView):
             Segment(mark, styles["faint"]),
             Segment(name, styles[style]),
         ]
-        if badge and row.badge is not None:
-            gap = width - 2 * row.depth - len(mark) - cell_len(name) - len(badge) - 1
-            colour = "accent" if row.badge.undecided else "bad" if row.badge.rejected else "good"
-            segments += [Segment(" " * max(1, gap)), Segment(badge, styles[colour])]
+        if row.badge is not None:
+            gap = width - 2 * row.depth - len(mark) - cell_len(name) - cell_len(badge) - 1
+            segments.append(Segment(" " * max(1, gap)))
+            for number, (text, colour) in enumerate(row.badge.pieces):
+                segments.append(Segment(" " if number else ""))
+                segments.append(Segment(text, styles[colour]))
         return Drawn(segments)
 
     def _relist(self, path: str) -> None:

@@ -139,19 +139,27 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
     def shift_by(self, cells: int) -> None:
         """Scroll sideways by cells; panes that break their lines have nothing to do."""
 
-    def find(self, text: str, direction: int, *, again: bool) -> bool:
-        """Go to the next line that contains ``text`` (without regard to case), around the end; ``False`` if none."""
-        self.query_text = text.casefold()
-        self._strips.clear()
+    def find(self, text: str, direction: int, *, again: bool, wrap: bool = True) -> bool:
+        """Go to the next line that contains ``text`` (without regard to case); ``False`` if there is none.
+
+        With ``again`` the line at the cursor does not count, and with ``wrap`` the search goes on around the end.
+        """
+        self.mark(text)
         count = self.line_count()
         start = self.cursor if self.has_cursor else self.scroll_offset.y + self.page_height // 2
         for offset in range(1 if again else 0, count + 1):
-            index = (start + direction * offset) % count
-            if self.query_text in self.plain(index).casefold():
-                self.go_to(index, centre=True)
+            index = start + direction * offset
+            if not wrap and not 0 <= index < count:
+                return False
+            if self.query_text in self.plain(index % count).casefold():
+                self.go_to(index % count, centre=True)
                 return True
-        self.refresh()
         return False
+
+    def mark(self, text: str) -> None:
+        """Mark ``text`` wherever it is shown."""
+        self.query_text = text.casefold()
+        self.forget()
 
     def unmark(self) -> None:
         """Forget the search."""

@@ -46,6 +46,7 @@ class WorkspaceBase(Screen[None]):
         self.desk = Desk()
         self.directory = Path(launch.session) if launch.session else None
         self.position = ""
+        self.splits: dict[str, str] = {}
         self._pane = "files"
         self._objects: Objects | None = None
         # Textual binds tab and ctrl+c for every screen; here they are keys like the others.
@@ -156,7 +157,9 @@ class WorkspaceBase(Screen[None]):
             models = template.models if template else ()
             self.status.show(status.before_session(self.launch.title, models, self.launch.notice))
             return
-        self.status.show(status.of_session(self.desk.state, self.desk.review, position=self.position))
+        self.status.show(
+            status.of_session(self.desk.state, self.desk.review, position=self.position, shown=self.files.filter)
+        )
         if not self.launch.replay:
             self.question.ask(self.desk.state.question)
 

@@ -1,4 +1,4 @@
-"""The keys that ask something of the session: decisions, verifying, publishing, pausing, prompts."""
+"""The keys that decide: accept, reject, mark, comment, do anew, undo."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from backspace_tui.core import commands as cmd
-from backspace_tui.ui.bridge import Background, Launched, Replied, Sender, start_session
+from backspace_tui.ui.bridge import Background, Replied, Sender
+from backspace_tui.ui.diff_rows import HunkView
+from backspace_tui.ui.keymap import split
+from backspace_tui.ui.panes.diff import DiffView
+from backspace_tui.ui.present import shown_path
 from backspace_tui.ui.screens.navigation import Navigation
+from backspace_tui.ui.selection import hunk_of
 
-Decided = Literal["accept", "reject", "unstage", "review", "unreview"]
+Decided = Literal["accept", "reject", "unstage", "review", "unreview", "redo"]
 
-_SAID: Final = {
-    "accepted": "accepted already: x takes it back",
-    "rejected": "rejected already: u undoes the last decision",
-}
+PROTECTED: Final = "This file is run by tools or by CI on the machines of those who check it out."
 
 
 class Deciding(Navigation):
     """Everything goes over the socket; what became of it is read from the log alone."""
 
     sender: Sender | None = None
-    _starting = False
+    _warned = ""
 
     def connect(self) -> None:
         """The session's directory is known: commands can be sent."""
@@ -35,70 +37,114 @@ class Deciding(Navigation):
         else:
             self.sender.send(command, start=start)
 
+    def decidable(self) -> HunkView | None:
+        """The hunk at the cursor, if a decision about it can be made now; else that is said."""
+        view = self.diff.hunk
+        if view is None or self.sender is None:
+            self.say("no hunk here", "muted")
+        elif view.id in self.desk.busy_hunks:
+            self.say("a decision about this hunk is under way: one moment", "muted")
+        elif view.gone:
+            self.say("it is out of the agent's files already: u undoes the last decision", "muted")
+        else:
+            return view
+        return None
+
     # Decisions
 
     def action_decide(self, action: Literal["accept", "reject", "review"]) -> None:
-        hunk = self.diff.hunk
-        if hunk is None or self.sender is None:
-            self.say("no hunk here", "muted")
-            return
-        if hunk.id in self.desk.busy:
+        view = self.decidable()
+        if view is None:
             return
         wanted: Decided = action
-        if action == "reject" and hunk.state == "accepted":
+        if action == "reject" and view.settled:
             wanted = "unstage"
-        elif action == "review":
-            wanted = "unreview" if hunk.state == "reviewed" else "review"
-        if (
-            wanted in ("accept", "reject", "review")
-            and hunk.state in _SAID
-            and not (wanted == "accept" and hunk.state == "rejected" and not hunk.gone)
-        ):
-            self.say(_SAID[hunk.state], "muted")
+        elif action == "review" and view.state == "reviewed" and not view.kept:
+            wanted = "unreview"
+        if refusal := _refusal(view, wanted):
+            self.say(refusal, "muted")
             return
-        if wanted == "accept" and hunk.protected:
-            self._confirm_protected((hunk.id,))
+        if wanted == "accept" and self._first_look(view):
             return
-        self._decide((hunk.id,), wanted)
+        unit = self.diff.unit
+        if wanted == "accept" and view.protected:
+            self._confirm_protected(unit)
+            return
+        self.decide((unit,), wanted)
         if wanted in ("accept", "reject", "review"):
-            self._advance(hunk.id)
+            self.advance(unit)
 
-    def _decide(self, hunks: Sequence[str], action: Decided, *, protected: bool = False) -> None:
-        self.desk.sent(hunks)
+    def decide(self, units: Sequence[str], action: Decided, *, protected: bool = False, comment: str = "") -> None:
+        """Send a decision; its hunks take no other one until the review shows what became of it."""
+        self.under_way(units)
+        self.send(cmd.Decide(hunks=tuple(units), action=action, comment=comment, accept_protected=protected))
+
+    def under_way(self, units: Sequence[str]) -> None:
+        """A decision about ``units`` is being sent."""
+        self.desk.sent(units)
         self.diff.mark_busy(self.desk.busy)
-        self.send(cmd.Decide(hunks=tuple(hunks), action=action, accept_protected=protected))
 
-    def _advance(self, hunk: str) -> None:
-        """Go on to the next undecided hunk at once, so that a second key cannot mean the same hunk."""
-        place = self.desk.next_open(self.diff.path, hunk)
-        if place is None:
-            self.say("that was the last undecided hunk   V: verify   P: pull request", "good")
-        elif place.path == self.diff.path:
-            self.diff.select_id(place.id)
+    def advance(self, unit: str) -> None:
+        """Go on to what is undecided next: in this hunk where units are smaller, else the next hunk."""
+        if self.diff.unit == unit and self.diff.advance_unit():
+            return
+        hunk = self.diff.hunk.id if self.diff.hunk else ""
+        place = self.desk.next_open(self.diff.path, hunk, self.files.filter)
+        if place is not None:
+            if place.path == self.diff.path:
+                self.diff.select_id(place.id)
+            else:
+                self.show_file(place.path, place.id)
+        elif self.files.filter not in ("all", "changed"):
+            self.say(f"no other undecided hunk is {self.files.filter}   f: the next filter", "good")
+        elif unit != hunk_of(unit):
+            self.say("no other hunk is undecided", "muted")
         else:
-            self.show_file(place.path, place.id)
+            self.say("that was the last undecided hunk   V: verify   P: pull request", "good")
 
-    def _confirm_protected(self, hunks: Sequence[str]) -> None:
+    def _first_look(self, view: HunkView) -> bool:
+        """Whether the key is to be pressed again, since the agent changed the hunk after the user had decided."""
+        if view.changed not in ("seen", "rejected") or self._warned == view.id:
+            self._warned = ""
+            return False
+        self._warned = view.id
+        what = "changed since you looked" if view.changed == "seen" else "made again after you rejected it"
+        self.say(f"{what}: {split(self.keys['hunk.accept'])[0]} again accepts it", "warn")
+        return True
+
+    def on_diff_view_hunk_changed(self, message: DiffView.HunkChanged) -> None:
+        super().on_diff_view_hunk_changed(message)
+        if self.diff.hunk is None or self.diff.hunk.id != self._warned:
+            self._warned = ""
+
+    def _confirm_protected(self, unit: str) -> None:
         from backspace_tui.ui.screens.dialogs import ConfirmDialog
 
         def confirmed(answer: str | None) -> None:
             if answer:
-                self._decide(hunks, "accept", protected=True)
-                self._advance(hunks[-1])
+                self.decide((unit,), "accept", protected=True)
+                self.advance(unit)
 
-        text = "This file is run by tools or by CI on the machines of those who check it out. Accept it all the same?"
-        self.app.push_screen(ConfirmDialog(f"Accept {self.diff.path}", text), confirmed)
+        title = f"Accept {shown_path(self.diff.path)}"
+        self.app.push_screen(ConfirmDialog(title, f"{PROTECTED} Accept it all the same?"), confirmed)
 
     def action_accept_file(self) -> None:
-        hunks = self.desk.open_hunks(self.diff.path)
-        file = self.desk.file(self.diff.path)
-        if not hunks or file is None:
+        path = self.diff.path
+        hunks, left = self.desk.sweep(path)
+        file = self.desk.file(path)
+        if self.sender is None or not (hunks or left) or file is None:
             self.say("nothing in this file is undecided", "muted")
-        elif file.protected:
-            self._confirm_protected(hunks)
-        else:
-            self._decide(hunks, "accept")
-            self._advance(hunks[-1])
+            return
+        why = "the file runs on someone's machine" if file.protected else "changed since you looked"
+        one_by_one = f"left out, to be accepted one by one: {why}"
+        if hunks:
+            self.decide(hunks, "accept")
+        if not left:
+            self.advance(hunks[-1])
+            return
+        self.diff.select_id(left[0])
+        done = f"{_count(len(hunks))} accepted, {len(left)}" if hunks else _count(len(left))
+        self.say(f"{done} {one_by_one}", "warn")
 
     def action_undo(self) -> None:
         if not self.desk.state.standing and not self.desk.busy:
@@ -109,151 +155,75 @@ class Deciding(Navigation):
     def action_comment(self) -> None:
         from backspace_tui.ui.screens.dialogs import LineDialog
 
-        hunk = self.diff.hunk
-        if hunk is None or self.sender is None:
-            self.say("no hunk here", "muted")
+        if self.decidable() is None:
             return
+        unit = self.diff.unit
 
         def written(text: str | None) -> None:
             if text:
-                self.send(cmd.Decide(hunks=(hunk.id,), action="comment", comment=text))
+                self.send(cmd.Decide(hunks=(unit,), action="comment", comment=text))
 
-        title = f"Comment on hunk {self.diff.hunk_index + 1} of {self.diff.path}"
-        self.app.push_screen(LineDialog(title, "what should the agent know about this hunk?"), written)
-
-    # The workflow
-
-    def action_verify(self) -> None:
-        if self.desk.state.accepted_tree == self.desk.state.base_tree and not self.desk.busy:
-            self.say("nothing is accepted yet: space accepts the hunk at the cursor", "muted")
-            return
-        self.asked_verdict = True
-        self.send(cmd.Verify())
-
-    def action_pull_request(self) -> None:
-        state = self.desk.state
-        if state.request is not None and not state.request_stale and not self.desk.busy:
-            self.show_request()
-            return
-        if state.accepted_tree == state.base_tree and not self.desk.busy:
-            self.say("nothing is accepted yet: space accepts the hunk at the cursor", "muted")
-            return
-        left = sum(place.undecided and place.id not in self.desk.busy for place in self.desk.places)
-        if not left:
-            self.publish("yes")
-            return
-        from backspace_tui.ui.screens.dialogs import ConfirmDialog
-
-        which = "One hunk is" if left == 1 else f"{left} hunks are"
-        text = (
-            f"{which} undecided and will be left out. Verify, commit and open the pull request with what is accepted?"
+        self.app.push_screen(
+            LineDialog(f"Comment on {self._unit_name(unit)}", "what should the agent know about it?"), written
         )
-        self.app.push_screen(ConfirmDialog("Pull request", text), self.publish)
 
-    def publish(self, answer: str | None) -> None:
-        """Ask for the pull request, if the answer is yes."""
-        if answer:
-            self.say("verifying, then committing ...", "accent")
-            self.send(cmd.Publish(pull_request=True))
+    def action_redo(self) -> None:
+        from backspace_tui.ui.screens.dialogs import LineDialog
 
-    def show_request(self) -> None:
-        """The pull request that stands."""
-        from backspace_tui.ui.screens.dialogs import TextDialog
-        from backspace_tui.ui.screens.texts import request_entries
-
-        request = self.desk.state.request
-        if request is not None:
-            title = f"Pull request #{request.number}" if request.number else f"Pull request ({request.forge})"
-            self.app.push_screen(TextDialog(title, request_entries(request)))
-
-    asked_verdict = False
-
-    def action_pause(self) -> None:
-        paused = bool(self.desk.state.paused)
-        self.send(cmd.Resume() if paused else cmd.Pause(), start=paused)
-
-    def action_stop(self) -> None:
-        from backspace_tui.ui.screens.dialogs import ConfirmDialog
-
-        if self.sender is None or self.desk.state.status != "running":
-            self.say("the agent is not working", "muted")
+        view = self.decidable()
+        if view is None:
             return
-
-        def confirmed(answer: str | None) -> None:
-            if answer:
-                self.send(cmd.Stop(), start=False)
-
-        text = "End the agent's work now? A running command is killed; the review keeps what there is."
-        self.app.push_screen(ConfirmDialog("Stop", text), confirmed)
-
-    # The prompt line
-
-    def entered(self, text: str) -> None:
-        if text.startswith("/") and " " not in text and self._command(text):
+        if refusal := _refusal(view, "redo"):
+            self.say(refusal, "muted")
             return
-        if self.directory is None:
-            self.start(text)
-        elif self.desk.state.question is not None:
-            self.send(cmd.Answer(text=self.question.answer(text)))
-        else:
-            self.send(cmd.Say(text=text))
-            self.say("the agent reads it at its next turn" if self.desk.state.status == "running" else "sent", "muted")
+        unit = self.diff.unit
 
-    def _command(self, text: str) -> bool:
-        match text:
-            case "/verify":
-                self.action_verify()
-            case "/pr":
-                self.action_pull_request()
-            case "/pause":
-                self.send(cmd.Pause(), start=False)
-            case "/resume":
-                self.send(cmd.Resume())
-            case "/stop":
-                self.action_stop()
-            case "/help":
-                self.action_help()
-            case "/quit":
-                self.action_leave()
-            case _ if "/" in text[1:]:  # a path is a prompt like another
-                return False
-            case _:
-                self.say(f"{text} is no command: /help lists them", "warn")
-        return True
+        def written(text: str | None) -> None:
+            if text and view.id not in self.desk.busy_hunks:
+                self.decide((unit,), "redo", comment=text)
+                self.advance(unit)
 
-    def start(self, prompt: str) -> None:
-        """The first prompt: make the session and start its process, in the background."""
-        template = self.launch.template
-        if template is None or self._starting:
-            self.say("the session is starting" if self._starting else "no session can be started here", "muted")
-            return
-        self._starting = True
-        self.say("starting the session ...", "accent")
-        self.content_work.run(lambda: self.post_message(start_session(template, prompt)))
+        self.app.push_screen(LineDialog(f"Do {self._unit_name(unit)} anew", "what should be different?"), written)
 
-    def on_launched(self, message: Launched) -> None:
-        self._starting = False
-        if message.error:
-            self.say(message.error, "bad")
-            self.prompt.input.value = message.prompt
-            self.prompt.input.cursor_position = len(message.prompt)
-            self.prompt.input.focus()
-            return
-        self.status.unsay()
-        self.attach(message.directory)
+    def _unit_name(self, unit: str) -> str:
+        part = unit.removeprefix(hunk_of(unit))
+        what = f"{'block' if part[0] == '/' else 'line'} {part[1:]} of " if part else ""
+        return f"{what}hunk {self.diff.hunk_index + 1} of {shown_path(self.diff.path)}"
 
-    def attach(self, directory: str) -> None:
-        """A session stands in ``directory``: follow it."""
-        raise NotImplementedError
+    # Answers
 
     def on_replied(self, message: Replied) -> None:
-        if isinstance(message.command, cmd.Decide):
-            self.desk.replied(message.command.hunks, message.seq, message.error)
-            self.diff.mark_busy(self.desk.busy)
+        match message.command:
+            case cmd.Decide(hunks=units):
+                self.desk.replied(units, message.seq, message.error)
+            case cmd.Edit(hunk=hunk):
+                self.desk.replied((hunk,), message.seq, message.error)
+        self.diff.mark_busy(self.desk.busy)
         if message.error:
-            self.say(message.error, "bad")
+            self.say(self.refused(message.command, message.error), "bad")
         self.answered(message.seq)
+
+    def refused(self, command: cmd.AnyCommand, error: str) -> str:
+        """A command was refused; the line that says so."""
+        return error
 
     def answered(self, seq: int) -> None:
         """A command was carried out as the event ``seq`` (0: refused)."""
         raise NotImplementedError
+
+
+def _refusal(view: HunkView, action: Decided) -> str:
+    """Why the hunk's state does not allow the action, or empty."""
+    if view.settled and action == "redo":
+        return "accepted already: x takes it back first"
+    if view.settled and action in ("accept", "review"):
+        return "accepted already: x takes it back"
+    if view.state == "rejected" and action in ("reject", "review", "redo"):
+        return "rejected already: u undoes the last decision"
+    if view.kept and action == "review":
+        return "decided already: your own version is accepted here"
+    return ""
+
+
+def _count(hunks: int) -> str:
+    return "1 hunk" if hunks == 1 else f"{hunks} hunks"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -57,7 +57,7 @@ class DialogText(TranscriptView):
 
 
 class TextDialog(Dialog):
-    """A text to read, by the keys of the panes."""
+    """A text to read, by the keys of the panes; keys of ``answers`` close it with that result."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,enter", "close", "Close", show=False),
@@ -69,10 +69,20 @@ class TextDialog(Dialog):
         Binding("G,end", "scroll(100000)", "End", show=False),
     ]
 
-    def __init__(self, title: str, entries: Sequence[Entry], *, indent: int = 0, hint: str = "escape: close") -> None:
+    def __init__(
+        self,
+        title: str,
+        entries: Sequence[Entry],
+        *,
+        indent: int = 0,
+        hint: str = "escape: close",
+        answers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(title, hint)
         self.entries = entries
         self._indent = indent
+        for keys, answer in (answers or {}).items():
+            self._bindings.bind(keys, f"answer({answer!r})", show=False)
 
     def body(self) -> ComposeResult:
         yield DialogText(self.entries, self._indent)
@@ -85,6 +95,9 @@ class TextDialog(Dialog):
 
     def _fit(self) -> None:
         self.query_one(DialogText).styles.max_height = max(1, self.size.height * 84 // 100 - 2)
+
+    def action_answer(self, answer: str) -> None:
+        self.dismiss(answer)
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(DialogText).move(lines)

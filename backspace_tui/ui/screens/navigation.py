@@ -1,143 +1,20 @@
-"""Moving about: lines, hunks, files, panes and searching. Nothing here changes the session."""
+"""Moving about: lines, hunks, files and panes, and how they are shown. Nothing here changes the session."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
-from typing import Final
-
-from backspace_tui.ui.diff_rows import HunkView
-from backspace_tui.ui.file_tree import FileTree
-from backspace_tui.ui.highlight import Span, spans
+from backspace_tui.ui.bridge import Reviewer
+from backspace_tui.ui.file_tree import FILTER_NAMES
 from backspace_tui.ui.panes.bars import PromptBar
-from backspace_tui.ui.panes.diff import DiffView
+from backspace_tui.ui.panes.diff import LEAST_PAIRED, DiffView
 from backspace_tui.ui.panes.files import FilesView
-from backspace_tui.ui.present import badges, hunk_views, shown_lines
-from backspace_tui.ui.screens.base import WorkspaceBase
-
-_MAX_SHOWN: Final = 4 << 20
-_LIST_SECONDS: Final = 20.0
+from backspace_tui.ui.present import shown_path
+from backspace_tui.ui.screens.searching import Searching
 
 
-class Navigation(WorkspaceBase):
+class Navigation(Searching):
     """The keys that only look."""
 
-    _search = ""
-    _content: tuple[str, str, str] = ("", "", "")
-    _tree_of: tuple[str, int] = ("", -1)
-
-    # Showing files
-
-    def show_file(self, path: str, hunk: str = "") -> None:
-        """Show ``path`` in the diff pane, at ``hunk`` or at its first undecided one."""
-        self.diff.show(path, self._views(path), empty="reading ...")
-        if hunk:
-            self.diff.select_id(hunk)
-        self.files.select(path)
-        self.load_content()
-
-    def refresh_diff(self) -> None:
-        """The review changed: show the same file as it is now, or the first one there is."""
-        paths = self.desk.changed_paths()
-        if not self.diff.path or (not self.diff.hunks and self.diff.path not in paths and self._pane != "files"):
-            place = self.desk.next_open("", "")
-            if place is not None or paths:
-                self.show_file(place.path if place else paths[0], place.id if place else "")
-        else:
-            self.diff.show(self.diff.path, self._views(self.diff.path), empty="no changes")
-            self.load_content()
-        self.diff.mark_busy(self.desk.busy)
-
-    def _views(self, path: str) -> tuple[HunkView, ...]:
-        file = self.desk.file(path)
-        if file is None:
-            return ()
-        return hunk_views(file, {item.why: self.desk.thought_of(item.why) for item in file.hunks})
-
-    def load_content(self) -> None:
-        """Read the shown file's two sides in the background: first its lines, then its colours."""
-        path, state = self.diff.path, self.desk.state
-        old_tree, new_tree = state.accepted_tree, self.desk.work_tree or state.work_tree
-        if not path:
-            return
-        if self.directory is None:
-            self.content_work.run(lambda: _read_file(Path(self.launch.repository), path), self._plain(path))
-            return
-        if not (old_tree and new_tree):
-            return
-
-        def blobs() -> tuple[str, str]:
-            sides = (self.objects().entries(tree).get(path) for tree in (old_tree, new_tree))
-            old, new = (side.oid if side and side.mode in (0o100644, 0o100755, 0o120000) else "" for side in sides)
-            return old, new
-
-        def found(oids: tuple[str, str]) -> None:
-            if path != self.diff.path or self._content == (path, *oids):
-                return
-            self._content = (path, *oids)
-            self._load_blobs(path, *oids)
-
-        self.content_work.run(blobs, found)
-
-    def _load_blobs(self, path: str, old: str, new: str) -> None:
-        def lines() -> tuple[list[str], list[str]]:
-            before, after = (self._blob_lines(oid) for oid in (old, new))
-            return before, after
-
-        def deliver(sides: tuple[list[str], list[str]]) -> None:
-            before, after = sides
-            self.diff.load(path, after, {})
-            self.content_work.run(
-                lambda: {"old": spans(path, "\n".join(before)), "new": spans(path, "\n".join(after))},
-                lambda colours: self._coloured(path, (path, old, new), after, colours),
-            )
-
-        self.content_work.run(lines, deliver)
-
-    def _coloured(
-        self, path: str, content: tuple[str, str, str], lines: list[str], colours: dict[str, list[list[Span]]]
-    ) -> None:
-        if content == self._content:
-            self.diff.load(path, lines, colours)
-
-    def _blob_lines(self, oid: str) -> list[str]:
-        if not oid:
-            return []
-        if self.objects().size(oid) > _MAX_SHOWN:
-            return [f"{self.objects().size(oid):,} bytes: too large to show"]
-        return shown_lines(self.objects().blob(oid))
-
-    def _plain(self, path: str):  # type: ignore[no-untyped-def]
-        def deliver(lines: list[str]) -> None:
-            self._content = ("", "", "")
-            self.diff.load(path, lines, {})
-            self.content_work.run(
-                lambda: spans(path, "\n".join(lines)), lambda new: self.diff.load(path, lines, {"new": new})
-            )
-
-        return deliver
-
-    # The tree of files
-
-    def list_files(self) -> None:
-        """Build the tree of files in the background."""
-        if self.directory is None:
-            self.content_work.run(
-                lambda: FileTree(_tracked(self.launch.repository), {}),
-                lambda tree: self.files.show(tree, "no files here: they come with the session"),
-            )
-            return
-        state, review = self.desk.state, self.desk.review
-        tree = self.desk.work_tree or state.work_tree
-        if not tree or self._tree_of == (tree, self.desk.review_seq):
-            return
-        self._tree_of = (tree, self.desk.review_seq)
-        marks = badges(review) if review is not None else {}
-        self.content_work.run(
-            lambda: FileTree(list(self.objects().entries(tree)), marks),
-            lambda found: self.files.show(found, "no files"),
-        )
+    reviewer: Reviewer
 
     def on_files_view_chosen(self, message: FilesView.Chosen) -> None:
         if message.path != self.diff.path:
@@ -163,29 +40,45 @@ class Navigation(WorkspaceBase):
         self.diff.shift(direction)
 
     def action_hunk(self, step: int) -> None:
-        places = self.desk.places
+        places, shown = self.desk.places, self.files.filter
         current = self.diff.hunk.id if self.diff.hunk else ""
-        at = next((n for n, place in enumerate(places) if (place.path, place.id) == (self.diff.path, current)), None)
-        target = (0 if at is None else at + step) if places else -1
-        if not 0 <= target < len(places):
-            self.say("no further hunk" if places else "no changes yet", "muted")
-            return
-        self._go_to(places[target].path, places[target].id)
-
-    def action_file(self, step: int) -> None:
-        paths = self.desk.changed_paths()
-        at = paths.index(self.diff.path) + step if self.diff.path in paths else 0
-        if not 0 <= at < len(paths):
-            self.say("no further file" if paths else "no changes yet", "muted")
-            return
-        self._go_to(paths[at], "")
-
-    def action_undecided(self) -> None:
-        place = self.desk.next_open(self.diff.path, self.diff.hunk.id if self.diff.hunk else "")
+        at = next((n for n, place in enumerate(places) if (place.path, place.id) == (self.diff.path, current)), -1)
+        way = range(at + 1, len(places)) if step > 0 or at < 0 else range(at - 1, -1, -1)
+        place = next((places[n] for n in way if places[n].wanted(shown)), None)
         if place is None:
-            self.say("no other hunk is undecided", "muted")
+            self.say(self._none("no further hunk") if places else "no changes yet", "muted")
         else:
             self._go_to(place.path, place.id)
+
+    def action_file(self, step: int) -> None:
+        shown, here = self.files.filter, self.diff.path
+        everything = self.desk.changed_paths()
+        first: dict[str, str] = {here: ""}
+        if shown not in ("all", "changed"):
+            for place in self.desk.places:
+                if place.wanted(shown):
+                    first.setdefault(place.path, place.id)
+        else:
+            first |= dict.fromkeys(everything, "")
+        paths = [path for path in everything if path in first]
+        at = paths.index(here) + step if here in paths else 0
+        if not 0 <= at < len(paths):
+            self.say(self._none("no further file") if everything else "no changes yet", "muted")
+            return
+        self._go_to(paths[at], first[paths[at]])
+
+    def action_undecided(self) -> None:
+        here = self.diff.hunk.id if self.diff.hunk else ""
+        place = self.desk.next_open(self.diff.path, here, self.files.filter)
+        if place is None:
+            self.say(self._none("no other hunk is undecided"), "muted")
+        else:
+            self._go_to(place.path, place.id)
+
+    def _none(self, words: str) -> str:
+        """``words``, and which filter is to blame."""
+        shown = self.files.filter
+        return words if shown in ("all", "changed") else f"{words} (f: the filter shows {FILTER_NAMES[shown]})"
 
     def _go_to(self, path: str, hunk: str) -> None:
         if path != self.diff.path:
@@ -205,7 +98,50 @@ class Navigation(WorkspaceBase):
         self.diff.change_context(step * 3)
 
     def action_filter(self) -> None:
-        self.files.cycle_filter()
+        shown = self.files.cycle_filter()
+        self.refresh_status()
+        if shown not in ("all", "changed"):
+            count = sum(place.wanted(shown) for place in self.desk.places)
+            hunks = "1 hunk" if count == 1 else f"{count} hunks"
+            self.say(f"{hunks} {FILTER_NAMES[shown]}: ] and tab stop at no others", "muted")
+
+    def action_unit(self) -> None:
+        if self._split_or_join():
+            return
+        what = {"hunk": "whole hunks", "block": "single blocks of changed lines", "line": "single changed lines"}
+        self.say(f"the keys decide about {what[self.diff.cycle_unit()]}", "muted")
+
+    def _split_or_join(self) -> bool:
+        """Show the rename at the cursor as two files, or its two files as one again."""
+        view, path = self.diff.hunk, self.diff.path
+        file = self.desk.file(path)
+        if view is None or file is None or self.directory is None:
+            return False
+        if view.kind == "rename" and not view.gone:
+            self.splits[path] = file.renamed_from
+            self.say("shown as two files; s on the deleted one joins them again", "muted")
+        elif target := next((new for new, old in self.splits.items() if path == old and view.kind == "deleted"), ""):
+            del self.splits[target]
+            self.show_file(target)
+        else:
+            return False
+        self.reviewer.split = frozenset(self.splits)
+        self.reviewer.want(self.desk.state, now=True)
+        return True
+
+    def action_range(self) -> None:
+        if self.diff.start_range():
+            self.say("move to the other end of the range   escape: no range", "muted")
+        elif self.diff.hunk is None or not self.diff.hunk.parted:
+            self.say("there are no lines to choose from here", "muted")
+
+    def action_side_by_side(self) -> None:
+        if not self.diff.toggle_side_by_side():
+            self.say(f"both sides beside each other need {LEAST_PAIRED} columns in this pane", "muted")
+
+    def action_emphasis(self) -> None:
+        marked = self.diff.toggle_emphasis()
+        self.say("words that differ are marked" if marked else "words that differ are not marked", "muted")
 
     def action_pane(self, name: str) -> None:
         self.activate(name)
@@ -218,38 +154,15 @@ class Navigation(WorkspaceBase):
         else:
             self.prompt.input.focus()
 
-    def action_search(self) -> None:
-        self.prompt.display = True
-        self.prompt.use_for("search", "/ ")
-        self.prompt.input.focus()
-
-    def action_search_next(self, direction: int) -> None:
-        if not self._search:
-            self.say("search first with /", "muted")
-        elif not self.active_pane.find(self._search, direction, again=True):
-            self.say(f"{self._search!r} is not in this pane", "muted")
-
-    def search_for(self, text: str) -> None:
-        """The line after ``/`` was entered."""
-        self._search = text
-        self.prompt.display = not self.launch.replay
-        self.active_pane.focus()
-        if not text:
-            self._unmark()
-        elif not self.active_pane.find(text, 1, again=False):
-            self.say(f"{text!r} is not in this pane", "muted")
-
-    def _unmark(self) -> None:
-        for pane in (self.files, self.diff, self.thinking, self.sandbox):
-            pane.unmark()
-
     def action_back(self) -> None:
         self.status.unsay()
         if self.prompt.purpose != "prompt":
             self.prompt.use_for("prompt")
             self.prompt.display = not self.launch.replay
+        elif self.focused is self.diff and self.diff.end_range():
+            return
         elif self.focused is not self.prompt.input:
-            self._unmark()
+            self.unmark()
         self.active_pane.focus()
 
     def on_prompt_bar_sent(self, message: PromptBar.Sent) -> None:
@@ -276,40 +189,13 @@ class Navigation(WorkspaceBase):
         from backspace_tui.ui.screens.dialogs import TextDialog
         from backspace_tui.ui.screens.texts import why_entries
 
-        file = self.desk.file(self.diff.path)
-        if file is None or self.diff.hunk is None:
+        shown = self.diff.hunk
+        item = self.desk.item(self.diff.path, shown.id) if shown is not None else None
+        if item is None:
             self.say("no hunk here", "muted")
             return
-        shown = self.diff.hunk
-        why = next((item.why for item in file.hunks if item.hunk.id == shown.id), 0)
-        entries = why_entries(self.desk.call_of(why), shown.comment)
-        self.app.push_screen(TextDialog(f"Why  {self.diff.path}", entries, indent=12))
+        entries = why_entries(self.desk.call_of(item.why), item.comment)
+        self.app.push_screen(TextDialog(f"Why  {shown_path(self.diff.path)}", entries, indent=12))
 
     def action_leave(self) -> None:
         self.app.exit(0)
-
-
-def _tracked(repository: str) -> list[str]:
-    """The files git knows in the user's checkout; for a background thread. Empty for a URL."""
-    if not os.path.isdir(repository):
-        return []
-    done = subprocess.run(
-        ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--full-name", ":/"],
-        cwd=repository,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        timeout=_LIST_SECONDS,
-        env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},
-    )
-    return sorted({os.fsdecode(path) for path in done.stdout.split(b"\0") if path})
-
-
-def _read_file(repository: Path, path: str) -> list[str]:
-    """A file of the user's checkout, before there is a session; links are not followed out of it."""
-    file = repository / path
-    if file.is_symlink() or not file.resolve().is_relative_to(repository.resolve()) or not file.is_file():
-        return ["(not a regular file)"]
-    if file.stat().st_size > _MAX_SHOWN:
-        return [f"{file.stat().st_size:,} bytes: too large to show"]
-    return shown_lines(file.read_bytes())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState
 from backspace_tui.ui.feed import Feed
-from backspace_tui.ui.screens.deciding import Deciding
+from backspace_tui.ui.screens.working import Working
 
 if TYPE_CHECKING:
     from backspace_tui.sessions.timeline import Timeline
@@ -16,7 +16,7 @@ _SHOWN: Final = 3000
 _BAR: Final = 12
 
 
-class Replaying(Deciding):
+class Replaying(Working):
     """The keys that move through time."""
 
     timeline: Timeline | None = None

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from backspace_tui.core import events as ev
-from backspace_tui.core.terminal_text import clean
+from backspace_tui.core.state import SessionState
+from backspace_tui.core.terminal_text import clean, visible
+from backspace_tui.sessions.failing import FAILURES
 from backspace_tui.ui.keymap import KEYS, PALETTE_KEY, applies
 from backspace_tui.ui.panes.transcript import Entry
 
 if TYPE_CHECKING:
-    from backspace_tui.ui.desk import Call
+    from collections.abc import Sequence
+
+    from backspace_tui.sessions.why import Why
 
 _TAIL: Final = 60
+_SHORT: Final = 20
+_SENT: Final = 6000
+"""Characters of output that the agent is sent."""
+
+_VERDICTS: Final = {"passes": "good", "newly fails": "bad"}
 _ARGUMENT: Final = 1200
 
 COMMANDS: Final[tuple[tuple[str, str], ...]] = (
@@ -47,7 +56,7 @@ def help_entries(keys: Mapping[str, str], *, replay: bool) -> list[Entry]:
     return entries
 
 
-def why_entries(call: Call | None, comment: str) -> list[Entry]:
+def why_entries(call: Why | None, comment: str) -> list[Entry]:
     """The thought, the tool call and its result."""
     if call is None:
         return [Entry("No tool call of the agent stands behind this: it was in the repository, or came back.", "muted")]
@@ -80,17 +89,64 @@ def request_entries(request: ev.PrCreation) -> list[Entry]:
     return entries
 
 
+def tests_entries(
+    state: SessionState, verification: ev.Verification | None, path: str, lines: Sequence[str], *, stale: bool
+) -> list[Entry]:
+    """What the tests say of exactly what is accepted, and their ``lines`` about ``path``."""
+    if state.verifying:
+        entries = [Entry("verifying ...", "accent")]
+    elif state.accepted_tree == state.base_tree:
+        entries = [Entry("nothing is accepted yet, so there is nothing to verify", "muted")]
+    elif verification is None:
+        entries = [Entry("not verified yet: V verifies what is accepted", "muted")]
+    elif stale:
+        entries = [Entry("stale: decisions since the last verification changed what is accepted", "warn")]
+    else:
+        entries = []
+    if verification is None:
+        return entries
+    words = "the last verdict" if entries else "verified"
+    if verification.verdict == "not verified":
+        entries.append(Entry("not verified: there is no test command ([project] test sets it)", "warn"))
+        return entries
+    code = "" if verification.exit_code is None else f" (exit {verification.exit_code})"
+    entries.append(Entry(f"{words}: {verification.verdict}{code}", _VERDICTS.get(verification.verdict, "warn")))
+    entries.append(Entry(f"$ {clean(verification.command)}", "strong"))
+    if verification.verdict not in FAILURES:
+        return entries
+    entries.append(Entry(""))
+    if lines:
+        entries += [Entry(line, "text") for line in lines]
+    elif path:
+        entries.append(Entry(f"The output does not name {visible(path)}. It ends:", "muted"))
+        entries += _tail(verification.output, _SHORT)
+    return entries
+
+
+def tests_request(verification: ev.Verification) -> str:
+    """What the agent is told of tests that fail with what is accepted."""
+    output = clean(verification.output).strip("\n")
+    if len(output) > _SENT:
+        output = "...\n" + output[-_SENT:].partition("\n")[2]
+    code = "" if verification.exit_code is None else f", exit {verification.exit_code}"
+    return (
+        "The tests fail on what I have accepted of your changes. Find out why, and mend it.\n\n"
+        f"$ {clean(verification.command)}   ({verification.verdict}{code})\n{output}"
+    )
+
+
 def verdict_entries(verification: ev.Verification) -> list[Entry]:
     """A verdict with the end of the output."""
-    style = {"passes": "good", "newly fails": "bad"}.get(verification.verdict, "warn")
     code = "" if verification.exit_code is None else f", exit {verification.exit_code}"
-    entries = [Entry(f"{verification.verdict}{code}", style)]
+    entries = [Entry(f"{verification.verdict}{code}", _VERDICTS.get(verification.verdict, "warn"))]
     if verification.verdict == "newly fails":
         entries.append(Entry("Nothing was committed: what is accepted fails tests that passed before.", "warn"))
     if verification.command:
         entries.append(Entry(f"$ {clean(verification.command)}", "strong"))
-    lines = clean(verification.output).rstrip("\n").split("\n")
-    if len(lines) > _TAIL:
-        entries.append(Entry(f"... {len(lines) - _TAIL} lines above", "faint"))
-    entries += [Entry(line, "text") for line in lines[-_TAIL:]]
-    return entries
+    return entries + _tail(verification.output, _TAIL)
+
+
+def _tail(output: str, count: int) -> list[Entry]:
+    lines = clean(output).rstrip("\n").split("\n")
+    entries = [Entry(f"... {len(lines) - count} lines above", "faint")] if len(lines) > count else []
+    return entries + [Entry(line, "text") for line in lines[-count:]]

@@ -123,7 +123,7 @@ class Workspace(Replaying):
                 self._announce(event)
 
     def state_changed(self, state: SessionState) -> None:
-        shown = (state.accepted_tree, state.work_tree, state.rejected, state.reviewed, state.comments, state.group)
+        shown = (state.accepted_tree, state.work_tree, state.rejected, state.marks, state.verdicts, state.group)
         if shown != self._reviewed_of or self.desk.busy:
             decided = self._reviewed_of[-1:] != shown[-1:]
             self._reviewed_of = shown
@@ -135,7 +135,7 @@ class Workspace(Replaying):
 
     def on_reviewed(self, message: Reviewed) -> None:
         message.stop()
-        if self.desk.take_review(message.review, message.seq, message.work):
+        if self.desk.take_review(message.review, message.seq, message.work, message.failing):
             self.refresh_diff()
             self.list_files()
             self.refresh_status()
@@ -163,10 +163,9 @@ class Workspace(Replaying):
                 pass
 
     def _show_verdict(self, event: ev.Verification) -> None:
-        from backspace_tui.ui.screens.dialogs import TextDialog
         from backspace_tui.ui.screens.texts import verdict_entries
 
-        self.app.push_screen(TextDialog("Verification", verdict_entries(event)))
+        self.show_tests("Verification", verdict_entries(event), event)
 
     def _hint(self) -> None:
         """What the empty prompt line says."""

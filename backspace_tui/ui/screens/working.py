@@ -1,0 +1,184 @@
+"""The keys and lines that ask the session for work: prompts, verifying, publishing, pausing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backspace_tui.core import commands as cmd
+from backspace_tui.core import events as ev
+from backspace_tui.sessions.failing import FAILURES
+from backspace_tui.ui.bridge import Launched, start_session
+from backspace_tui.ui.keymap import split
+from backspace_tui.ui.panes.transcript import Entry
+from backspace_tui.ui.screens.editing import Editing
+
+
+class Working(Editing):
+    """What sets the agent, the tests and the forge to work."""
+
+    asked_verdict = False
+    _starting = False
+    _sent_tests = 0
+
+    # The workflow
+
+    def action_verify(self) -> None:
+        if self.desk.state.accepted_tree == self.desk.state.base_tree and not self.desk.busy:
+            self.say("nothing is accepted yet: space accepts the hunk at the cursor", "muted")
+            return
+        self.asked_verdict = True
+        self.send(cmd.Verify())
+
+    def action_tests(self) -> None:
+        from backspace_tui.ui.screens.texts import tests_entries
+
+        path = self.diff.path
+        verification, stale = self.desk.verdict
+        lines = self.desk.failing.get(path, ())
+        entries = tests_entries(self.desk.state, verification, path, lines, stale=stale)
+        self.show_tests("What the tests say", entries, verification)
+
+    def show_tests(self, title: str, entries: Sequence[Entry], verification: ev.Verification | None) -> None:
+        """A dialog about a verdict, from which the output of a failing run can be sent."""
+        from backspace_tui.ui.screens.dialogs import TextDialog
+
+        def answered(answer: str | None) -> None:
+            if answer:
+                self.action_send_tests()
+
+        key = self.keys["tests.send"]
+        fails = verification is not None and verification.verdict in FAILURES and self.sender is not None
+        sends = fails and verification is self.desk.state.verdict
+        hint = f"{split(key)[0]}: send it to the agent   escape: close" if sends else "escape: close"
+        dialog = TextDialog(title, entries, hint=hint, answers={key: "send"} if sends else {})
+        self.app.push_screen(dialog, answered)
+
+    def action_send_tests(self) -> None:
+        from backspace_tui.ui.screens.texts import tests_request
+
+        verification, stale = self.desk.verdict
+        if verification is None or stale:
+            self.say("what is accepted now is not verified: V runs the tests", "muted")
+        elif verification.verdict not in FAILURES:
+            self.say("there is no failing output: T sends it to the agent when the tests fail", "muted")
+        elif self._sent_tests == verification.seq:
+            self.say("the agent has this output already", "muted")
+        elif self.sender is not None:
+            self._sent_tests = verification.seq
+            self.send(cmd.Say(text=tests_request(verification), about="tests"))
+            self.say("the failing output goes to the agent", "accent")
+
+    def action_pull_request(self) -> None:
+        state = self.desk.state
+        if state.request is not None and not state.request_stale and not self.desk.busy:
+            self.show_request()
+            return
+        if state.accepted_tree == state.base_tree and not self.desk.busy:
+            self.say("nothing is accepted yet: space accepts the hunk at the cursor", "muted")
+            return
+        busy = self.desk.busy_hunks
+        left = sum(place.undecided and place.id not in busy for place in self.desk.places)
+        if not left:
+            self.publish("yes")
+            return
+        from backspace_tui.ui.screens.dialogs import ConfirmDialog
+
+        which = "One hunk is" if left == 1 else f"{left} hunks are"
+        text = (
+            f"{which} undecided and will be left out. Verify, commit and open the pull request with what is accepted?"
+        )
+        self.app.push_screen(ConfirmDialog("Pull request", text), self.publish)
+
+    def publish(self, answer: str | None) -> None:
+        """Ask for the pull request, if the answer is yes."""
+        if answer:
+            self.say("verifying, then committing ...", "accent")
+            self.send(cmd.Publish(pull_request=True))
+
+    def show_request(self) -> None:
+        """The pull request that stands."""
+        from backspace_tui.ui.screens.dialogs import TextDialog
+        from backspace_tui.ui.screens.texts import request_entries
+
+        request = self.desk.state.request
+        if request is not None:
+            title = f"Pull request #{request.number}" if request.number else f"Pull request ({request.forge})"
+            self.app.push_screen(TextDialog(title, request_entries(request)))
+
+    def action_pause(self) -> None:
+        paused = bool(self.desk.state.paused)
+        self.send(cmd.Resume() if paused else cmd.Pause(), start=paused)
+
+    def action_stop(self) -> None:
+        from backspace_tui.ui.screens.dialogs import ConfirmDialog
+
+        if self.sender is None or self.desk.state.status != "running":
+            self.say("the agent is not working", "muted")
+            return
+
+        def confirmed(answer: str | None) -> None:
+            if answer:
+                self.send(cmd.Stop(), start=False)
+
+        text = "End the agent's work now? A running command is killed; the review keeps what there is."
+        self.app.push_screen(ConfirmDialog("Stop", text), confirmed)
+
+    # The prompt line
+
+    def entered(self, text: str) -> None:
+        if text.startswith("/") and " " not in text and self._command(text):
+            return
+        if self.directory is None:
+            self.start(text)
+        elif self.desk.state.question is not None:
+            self.send(cmd.Answer(text=self.question.answer(text)))
+        else:
+            self.send(cmd.Say(text=text))
+            self.say("the agent reads it at its next turn" if self.desk.state.status == "running" else "sent", "muted")
+
+    def _command(self, text: str) -> bool:
+        match text:
+            case "/verify":
+                self.action_verify()
+            case "/pr":
+                self.action_pull_request()
+            case "/pause":
+                self.send(cmd.Pause(), start=False)
+            case "/resume":
+                self.send(cmd.Resume())
+            case "/stop":
+                self.action_stop()
+            case "/help":
+                self.action_help()
+            case "/quit":
+                self.action_leave()
+            case _ if "/" in text[1:]:  # a path is a prompt like another
+                return False
+            case _:
+                self.say(f"{text} is no command: /help lists them", "warn")
+        return True
+
+    def start(self, prompt: str) -> None:
+        """The first prompt: make the session and start its process, in the background."""
+        template = self.launch.template
+        if template is None or self._starting:
+            self.say("the session is starting" if self._starting else "no session can be started here", "muted")
+            return
+        self._starting = True
+        self.say("starting the session ...", "accent")
+        self.content_work.run(lambda: self.post_message(start_session(template, prompt)))
+
+    def on_launched(self, message: Launched) -> None:
+        self._starting = False
+        if message.error:
+            self.say(message.error, "bad")
+            self.prompt.input.value = message.prompt
+            self.prompt.input.cursor_position = len(message.prompt)
+            self.prompt.input.focus()
+            return
+        self.status.unsay()
+        self.attach(message.directory)
+
+    def attach(self, directory: str) -> None:
+        """A session stands in ``directory``: follow it."""
+        raise NotImplementedError
