@@ -27,6 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accept-protected", action="store_true", help="also what runs on someone's machine")
     parser.add_argument("--verify", action="store_true", help="run the tests on what is accepted")
     parser.add_argument("--pull-request", action="store_true", help="commit what is accepted and open the request")
+    parser.add_argument("--send-failures", action="store_true", help="have the agent work on what the tests printed")
     parser.add_argument("--why", metavar="HUNK", default="", help="print what made it instead of the review")
     parser.add_argument("--split", nargs="+", action="extend", default=[], metavar="PATH", help="show a rename as two")
 

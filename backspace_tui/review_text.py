@@ -9,6 +9,7 @@ from backspace_tui.core import units
 from backspace_tui.core.state import SessionState, fold
 from backspace_tui.core.terminal_text import clean, visible
 from backspace_tui.sessions.errors import SessionError
+from backspace_tui.sessions.failing import failing
 from backspace_tui.sessions.log import read_events
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.review import Review, ReviewHunk, review
@@ -23,12 +24,15 @@ _CHANGED: Final = {
 
 def write(shown: Review, state: SessionState, output: TextIO) -> None:
     """Print the whole review; positions of lines are those that name a unit."""
+    lines = failing(state.verdict, [file.path for file in shown.files])
     for file in shown.files:
         source = f"  renamed from {visible(file.renamed_from)}" if file.renamed_from else ""
         mark = "  runs on someone's machine" if file.protected else ""
         print(f"{visible(file.path)}  {file.state}{source}{mark}", file=output)
         for item in file.hunks:
             _hunk(item, output)
+        for line in lines.get(file.path, ()):
+            print(f"    tests: {clean(line)}", file=output)
     print(f"{shown.decided} of {shown.total} hunks decided" if shown.total else "no changes", file=output)
     _left(shown, output)
     if state.verdict is not None:

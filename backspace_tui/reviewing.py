@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -15,7 +15,7 @@ from backspace_tui.core import units
 from backspace_tui.core.events import StageStarted
 from backspace_tui.core.stages import AGENT_STAGES, RESTING
 from backspace_tui.core.state import SessionState, apply, fold
-from backspace_tui.sessions import client, store
+from backspace_tui.sessions import client, failing, store
 from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.log import read_events
 from backspace_tui.sessions.objects import Objects
@@ -34,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
     exit_code = 0
     if work := _next(directory, decisions, options):
         exit_code = _carry_out(directory, work, sys.stderr if options.json else sys.stdout)
+    if options.send_failures:
+        _send_failures(directory)
     if options.why:
         review_text.tell_why(directory, options.why, sys.stdout)
     else:
@@ -60,7 +62,7 @@ def _decisions(directory: Path, options: argparse.Namespace) -> Commands:
     found += [cmd.Decide(hunks=(name,), action="redo", comment=text) for name, text in redone]
     protected = options.accept_protected
     found += [cmd.Edit(hunk=name, result=data, accept_protected=protected) for name, data in edits]
-    taken = frozenset(units.parse(name).hunk for name in (*rejected, *(name for name, _ in (*redone, *edits))))
+    taken = _whole(shown, [*rejected, *(name for name, _ in redone)]) | {name for name, _ in edits}
     accepted = _named(shown, options.accept, lambda file, item: item.sweeping and (protected or not file.protected))
     if "all" in options.accept:
         accepted = tuple(name for name in accepted if name not in taken)
@@ -109,6 +111,17 @@ def _named(shown: Review, given: list[str], wanted: Callable[[ReviewFile, Review
     if "all" not in given:
         return tuple(given)
     return tuple(item.hunk.id for file in shown.files for item in file.hunks if wanted(file, item))
+
+
+def _whole(shown: Review, names: Iterable[str]) -> frozenset[str]:
+    """The hunks that these units are all of; what is left of the others is still to be decided."""
+    named: dict[str, set[int]] = {}
+    hunks = {item.hunk.id: item for file in shown.files for item in file.hunks}
+    for name in names:
+        unit = units.parse(name)
+        if (item := hunks.get(unit.hunk)) is not None:
+            named.setdefault(unit.hunk, set(item.rejected)).update(units.positions(item.hunk, unit.part))
+    return frozenset(name for name, found in named.items() if found.issuperset(units.positions(hunks[name].hunk, "")))
 
 
 def _is_accepted(_: ReviewFile, item: ReviewHunk) -> bool:
@@ -226,6 +239,14 @@ def _is_done(state: SessionState, command: cmd.Verify | cmd.Publish) -> bool:
     if state.accepted_tree != state.committed_tree:
         return False
     return not command.pull_request or (state.request is not None and state.request.commit == state.commit)
+
+
+def _send_failures(directory: Path) -> None:
+    """Have the agent read what the tests printed of what is accepted, and work on it."""
+    verdict = fold(read_events(directory)).verdict
+    if verdict is None or verdict.verdict not in failing.FAILURES:
+        raise SessionError("no failing output is there: --verify runs the tests on what is accepted", 2)
+    _decide(directory, [cmd.Say(text=failing.request(verdict), about="tests")])
 
 
 def _outcome(state: SessionState, command: cmd.Verify | cmd.Publish) -> int:

@@ -1,9 +1,9 @@
 """How the lines of two blobs correspond, read from a unified diff.
 
-A diff is used for nothing but this correspondence: content always comes from the blobs. unidiff does the
-reading, on text that cannot confuse it: the part from the first ``@@`` on, behind a header of our own (its header
-rules trip over paths like ``x b/y``), decoded as Latin-1 so that every byte is one character, and split on line
-feeds alone.
+A diff is used for nothing but this correspondence: content always comes from the blobs. What git prints for two
+files that end in a line feed is read by a few operations a hunk. unidiff reads everything else, on text that cannot
+confuse it: the part from the first ``@@`` on, behind a header of our own (its header rules trip over paths like
+``x b/y``), decoded as Latin-1 so that every byte is one character, and split on line feeds alone.
 """
 
 from __future__ import annotations
@@ -11,22 +11,28 @@ from __future__ import annotations
 import io
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import PatchSet
 
 from backspace_tui.core.marks import Leg
 
+RUNS: Final = re.compile(r" +|-+|\++")
+"""The runs of one sign in a group's marks."""
+
 _FIRST_HUNK = re.compile(rb"^@@ -", re.MULTILINE)
+_HEADER = re.compile(rb"\n@@ -([0-9]+)(?:,([0-9]+))? \+([0-9]+)(?:,([0-9]+))? @@[^\n]*(?=\n)")
 _CHANGED = re.compile(r"[-+]+")
+_SIGN = itemgetter(0)
 
 
 class Group(NamedTuple):
     """One ``@@`` of a diff: positions count from 0, ``marks`` holds each line's ``" "``, ``-`` or ``+``.
 
-    ``old_text`` and ``new_text`` are the two sides, every line ending in a line feed; ``old_open`` and
-    ``new_open`` tell that the diff marks a side's last line as having none.
+    ``body`` are its lines with their marks, each ending in a line feed; ``old_open`` and ``new_open`` tell that the
+    diff marks a side's last line as having none.
     """
 
     old_start: int
@@ -34,10 +40,9 @@ class Group(NamedTuple):
     new_start: int
     new_count: int
     marks: str
-    old_text: bytes
-    new_text: bytes
-    old_open: bool
-    new_open: bool
+    body: bytes
+    old_open: bool = False
+    new_open: bool = False
 
 
 class Span(NamedTuple):
@@ -64,7 +69,41 @@ def read_groups(diff: bytes) -> tuple[Group, ...]:
     first = _FIRST_HUNK.search(diff)
     if first is None:
         return ()
-    text = diff[first.start() :].decode("latin-1")
+    found = _plain_groups(diff[first.start() :])
+    return _any_groups(diff[first.start() :]) if found is None else found
+
+
+def _plain_groups(diff: bytes) -> tuple[Group, ...] | None:
+    """The groups of a diff that holds complete lines and nothing else; ``None`` where it is another one."""
+    if not diff.endswith(b"\n"):
+        return None
+    text = b"\n" + diff
+    heads = list(_HEADER.finditer(text))
+    if not heads or heads[0].start():
+        return None
+    ends = [head.start() + 1 for head in heads[1:]]
+    groups: list[Group] = []
+    for head, end in zip(heads, [*ends, len(text)], strict=True):
+        body = text[head.end() + 1 : end]
+        try:
+            marks = bytes(map(_SIGN, body[:-1].split(b"\n"))).decode("latin-1")
+        except IndexError:
+            return None
+        first, old, second, new = head.groups(b"1")
+        old_count, new_count = int(old), int(new)
+        kept = marks.count(" ")
+        added, removed = marks.count("+"), marks.count("-")
+        if kept + added + removed != len(marks) or (kept + removed, kept + added) != (old_count, new_count):
+            return None
+        # A side without lines is numbered by the line before it.
+        old_start, new_start = int(first) - (1 if old_count else 0), int(second) - (1 if new_count else 0)
+        groups.append(Group(old_start, old_count, new_start, new_count, marks, body))
+    return tuple(groups)
+
+
+def _any_groups(diff: bytes) -> tuple[Group, ...]:
+    """The groups of any unified diff of one file."""
+    text = diff.decode("latin-1")
     if not text.endswith("\n"):
         text += "\n"
     try:
@@ -76,34 +115,24 @@ def read_groups(diff: bytes) -> tuple[Group, ...]:
     groups: list[Group] = []
     for hunk in files[0]:
         marks: list[str] = []
-        old: list[str] = []
-        new: list[str] = []
+        body: list[str] = []
         old_open = new_open = False
         for line in hunk:
             kind = line.line_type
-            if kind == "-":
-                marks.append("-")
-                old.append(line.value)
-            elif kind == "+":
-                marks.append("+")
-                new.append(line.value)
-            elif kind == " ":
-                marks.append(" ")
-                old.append(line.value)
-                new.append(line.value)
+            if kind in ("-", "+", " "):
+                marks.append(kind)
+                body.append(kind + line.value)
             elif kind == "\\" and marks:
                 old_open = old_open or marks[-1] != "+"
                 new_open = new_open or marks[-1] != "-"
         groups.append(
             Group(
-                # A side without lines is numbered by the line before it.
                 hunk.source_start - (1 if hunk.source_length else 0),
-                len(old),
+                len(marks) - marks.count("+"),
                 hunk.target_start - (1 if hunk.target_length else 0),
-                len(new),
+                len(marks) - marks.count("-"),
                 "".join(marks),
-                "".join(old).encode("latin-1"),
-                "".join(new).encode("latin-1"),
+                "".join(body).encode("latin-1"),
                 old_open,
                 new_open,
             )
@@ -140,11 +169,7 @@ def align(old: list[bytes], new: list[bytes], diff: bytes) -> tuple[tuple[Group,
     """
     groups = read_groups(diff)
     for group in groups:
-        for lines, start, count, text, is_open in (
-            (old, group.old_start, group.old_count, group.old_text, group.old_open),
-            (new, group.new_start, group.new_count, group.new_text, group.new_open),
-        ):
-            _check_side(lines, start, count, text, is_open)
+        _check(group, old, new)
     changed = spans(diff)
     old_at = new_at = 0
     for span in [*changed, Span(len(old), len(old), len(new), len(new))]:
@@ -158,15 +183,30 @@ def align(old: list[bytes], new: list[bytes], diff: bytes) -> tuple[tuple[Group,
     return groups, changed
 
 
-def _check_side(lines: list[bytes], start: int, count: int, text: bytes, is_open: bool) -> None:
-    end = start + count
-    actual = b"".join(lines[start:end]) if start >= 0 else b""
-    lacks_newline = not actual.endswith(b"\n")
-    if lacks_newline and actual:
-        actual += b"\n"
+def _check(group: Group, old: list[bytes], new: list[bytes]) -> None:
+    """Whether the group's lines are those of the two sides."""
+    old_at, new_at = group.old_start, group.new_start
+    pieces: list[bytes] = []
+    for run in RUNS.findall(group.marks):
+        sign, count = run[0].encode(), len(run)
+        # Each line ends in its line feed, so that the sign stands between them.
+        if sign == b"+":
+            lines = new[new_at : new_at + count]
+        else:
+            lines = old[old_at : old_at + count]
+            old_at += count
+        new_at += count if sign != b"-" else 0
+        piece = sign + sign.join(lines)
+        pieces.append(piece if piece.endswith(b"\n") else piece + b"\n")
     # A diff without "\ No newline" markers is taken as it is, but a marker must be true.
-    if actual != text or (is_open and not lacks_newline):
-        raise ValueError(f"the diff does not match the files: other text at line {start + 1}")
+    closed = (group.old_open and _complete(old, old_at)) or (group.new_open and _complete(new, new_at))
+    if min(group.old_start, group.new_start) < 0 or closed or b"".join(pieces) != group.body:
+        raise ValueError(f"the diff does not match the files: other text at line {group.old_start + 1}")
+
+
+def _complete(lines: list[bytes], end: int) -> bool:
+    """Whether the line before ``end`` ends in a line feed."""
+    return not 0 < end <= len(lines) or lines[end - 1].endswith(b"\n")
 
 
 def leg(diff: bytes) -> Leg:
@@ -175,19 +215,4 @@ def leg(diff: bytes) -> Leg:
     Raises:
         ValueError: the diff is malformed.
     """
-    spans: list[tuple[int, int, int, int]] = []
-    for group in read_groups(diff):
-        old, new = group.old_start, group.new_start
-        inside = False
-        for mark in group.marks:
-            if mark == " ":
-                inside = False
-            elif not inside:
-                spans.append((old, old, new, new))
-                inside = True
-            old += mark != "+"
-            new += mark != "-"
-            if inside:
-                start, _, new_start, _ = spans[-1]
-                spans[-1] = (start, old, new_start, new)
-    return Leg(spans)
+    return Leg(spans(diff))

@@ -11,12 +11,13 @@ import hashlib
 import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
+from itertools import repeat
 from typing import Final, Literal
 
 import msgspec
 
 from backspace_tui.core import units
-from backspace_tui.core.alignment import Group, align, read_groups, split_lines
+from backspace_tui.core.alignment import RUNS, Group, align, read_groups, split_lines
 from backspace_tui.core.staging import Block, blocks, end_lines, stage
 from backspace_tui.core.trees import SYMLINK, File, FileChange
 
@@ -44,7 +45,7 @@ _SNIFFED = 8000
 """Git takes a blob for binary when its first 8000 bytes hold a NUL."""
 
 
-class Hunk(msgspec.Struct, frozen=True):
+class Hunk(msgspec.Struct, frozen=True, gc=False):
     """One unit of decision about a path.
 
     ``kind`` is ``text`` for lines, and otherwise a unit that is taken or left as a whole: ``mode``, ``binary``,
@@ -262,11 +263,15 @@ class _Ids:
     def __init__(self, path: str) -> None:
         self._path = path.encode("utf-8", "surrogateescape")
         self._seen: dict[str, int] = {}
+        self._starts: dict[Kind, hashlib._Hash] = {}
 
     def make(self, kind: Kind, blocks_of_hunk: Iterable[tuple[bytes, bytes]]) -> str:
-        digest = hashlib.sha256()
-        for part in (self._path, kind.encode()):
-            digest.update(b"%d:%s" % (len(part), part))
+        start = self._starts.get(kind)
+        if start is None:
+            start = self._starts[kind] = hashlib.sha256()
+            for part in (self._path, kind.encode()):
+                start.update(b"%d:%s" % (len(part), part))
+        digest = start.copy()
         for old, new in blocks_of_hunk:
             digest.update(b"%d:%d:%s%s" % (len(old), len(new), old, new))
         name = digest.hexdigest()[:12]
@@ -306,26 +311,28 @@ def _text_hunk(ids: _Ids, path: str, group: Group, old_lines: list[bytes], new_l
     lines: list[tuple[Mark, bytes]] = []
     deletions: list[int] = []
     additions: list[int] = []
-    changed: list[tuple[list[bytes], list[bytes]]] = []
+    changed: list[tuple[bytes, bytes]] = []
     old, new = group.old_start, group.new_start
-    inside = False
-    for char in group.marks:
-        mark = _MARKS[char]
-        if mark != " " and not inside:
-            changed.append(([], []))
-        inside = mark != " "
-        line = new_lines[new] if mark == "+" else old_lines[old]
-        lines.append((mark, line.removesuffix(b"\n")))
+    before: Mark = " "
+    for run in RUNS.findall(group.marks):
+        mark, count = _MARKS[run[0]], len(run)
+        text = b"".join(new_lines[new : new + count] if mark == "+" else old_lines[old : old + count])
+        # Everything is done a run at a time: a large diff has a hundred thousand lines.
+        lines.extend(zip(repeat(mark), text.removesuffix(b"\n").split(b"\n")))
+        if mark != " ":
+            if before == " ":
+                changed.append((b"", b""))
+            out, into = changed[-1]
+            changed[-1] = (out + text, into) if mark == "-" else (out, into + text)
         if mark == "-":
-            changed[-1][0].append(line)
-            deletions.append(old + 1)
+            deletions.extend(range(old + 1, old + count + 1))
         elif mark == "+":
-            changed[-1][1].append(line)
-            additions.append(new + 1)
-        old += mark != "+"
-        new += mark != "-"
+            additions.extend(range(new + 1, new + count + 1))
+        old += count if mark != "+" else 0
+        new += count if mark != "-" else 0
+        before = mark
     return Hunk(
-        ids.make("text", [(b"".join(out), b"".join(into)) for out, into in changed]),
+        ids.make("text", changed),
         path,
         "text",
         group.old_start + 1,

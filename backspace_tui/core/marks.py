@@ -130,6 +130,8 @@ def overtakes(hunk: Hunk, accepted: Accepted, since: Since | None = None) -> boo
     With ``since`` only what the agent did after the accepting counts: the rest of a hunk that was accepted in part
     changes nothing again.
     """
+    if accepted == _UNTOUCHED:
+        return False
     if hunk.kind in _BESIDE_CONTENT:
         return hunk.kind in accepted.whole
     if hunk.kind != "text":
@@ -177,6 +179,9 @@ class Accepted(NamedTuple):
     lines: frozenset[int]
     cuts: frozenset[int]
     whole: frozenset[str]
+
+
+_UNTOUCHED: Final = Accepted(frozenset(), frozenset(), frozenset())
 
 
 def accepted_of(hunks: Iterable[Hunk]) -> Accepted:

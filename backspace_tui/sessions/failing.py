@@ -14,6 +14,8 @@ MOST: Final = 12
 """Lines of output for one path."""
 
 FAILURES: Final = frozenset({"newly fails", "fails as before"})
+_SENT: Final = 6000
+"""Characters of output that the agent is sent."""
 _AROUND: Final = 8
 _WIDTH: Final = 300
 _ERROR: Final = re.compile(r"E\s|E$|\s*(?:[\w.]+\.)?\w*(?:Error|Exception|Failure|Warning)\b[:\s]|(?:error|panic)\b")
@@ -42,6 +44,18 @@ def failing(verification: ev.Verification | None, paths: Iterable[str]) -> dict[
 def newest(state: SessionState) -> ev.Verification | None:
     """The verdict on what is accepted now, else the last one there is: then its ``tree`` is another."""
     return state.verdict or max(state.verdicts.values(), key=lambda verdict: verdict.seq, default=None)
+
+
+def request(verification: ev.Verification) -> str:
+    """What the agent is told of tests that fail with what is accepted."""
+    output = clean(verification.output).strip("\n")
+    if len(output) > _SENT:
+        output = "...\n" + output[-_SENT:].partition("\n")[2]
+    code = "" if verification.exit_code is None else f", exit {verification.exit_code}"
+    return (
+        "The tests fail on what I have accepted of your changes. Find out why, and mend it.\n\n"
+        f"$ {clean(verification.command)}   ({verification.verdict}{code})\n{output}"
+    )
 
 
 def numbers(lines: Iterable[str], path: str) -> frozenset[int]:

@@ -7,7 +7,7 @@ hunks of diff(A, W) as it is now.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -49,6 +49,10 @@ class Standing(msgspec.Struct):
     def look(self) -> None:
         """The user turned to the hunk as it is now: what came before is no news any more."""
         self.touched = self.again = False
+
+
+NOTHING: Final = Standing()
+"""What stands about a hunk of a path without decisions; never changed."""
 
 
 class Gone(NamedTuple):
@@ -124,10 +128,10 @@ class Marks:
 
     def pending(self, change: FileChange, hunks: Sequence[Hunk], ids: Sequence[str]) -> list[Standing]:
         """What stands about each of the ``hunks`` of ``change`` in diff(A, W); ``ids`` are their names."""
-        found = [Standing() for _ in hunks]
         decisions = self._of(change.path)
         if not decisions:
-            return found
+            return [NOTHING] * len(hunks)
+        found = [Standing() for _ in hunks]
         here = _Here(self._objects, change, hunks, ids)
         for decision in decisions:
             if decision.spot is None:
@@ -141,14 +145,18 @@ class Marks:
 
     def since(self, change: FileChange) -> Since | None:
         """What tells the agent's later changes from those that were there when lines of the path were accepted."""
-        names = (change.path, *self._other_names.get(change.path, ()))
-        spot = next((self._accepts[name] for name in names if name in self._accepts), None)
+        spot = self.accepted_at(change.path)
         if spot is None or not spot.new:
             return None
         return Since(
             leg_between(self._objects, _oid(change.old), spot.new),
             leg_between(self._objects, _oid(change.new), spot.new),
         )
+
+    def accepted_at(self, path: str) -> Spot | None:
+        """Where lines of the path were accepted last."""
+        names = (path, *self._other_names.get(path, ()))
+        return next((self._accepts[name] for name in names if name in self._accepts), None)
 
     def gone(self, path: str, old: Entry | None) -> list[Gone]:
         """What was taken out of the agent's files; ``old`` is what A holds there."""
@@ -164,6 +172,10 @@ class Marks:
         if spot is None:
             return 1, 1
         return carry(spot, leg_between(self._objects, spot.old, _oid(old)), Leg()).old_at
+
+    def concern(self, path: str) -> bool:
+        """Whether any decision stands about a path."""
+        return bool(self._of(path))
 
     def comments(self, change: FileChange, hunks: Sequence[Hunk], ids: Sequence[str]) -> list[str]:
         """The comment on each of the ``hunks`` of ``change`` in diff(B, A)."""
@@ -204,6 +216,9 @@ def _mark(here: _Here, mark: ev.Decision, spot: Spot, found: list[Standing]) -> 
             standing.seen_whole = standing.seen_whole or positions is None
         elif here.all_of(index, positions):
             standing.look()
+        elif not mark.part:
+            # The comment was about the whole hunk, and there is more of it now.
+            standing.touched = True
     for index in where.near:
         if mark.action == "comment":
             found[index].comment = found[index].comment or mark.comment

@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import IO, Final, Generic, TypeVar
+from typing import IO, Any, Final, Generic, TypeVar
 
 from backspace_tui.core.alignment import leg
 from backspace_tui.core.hunks import Hunk, file_hunks
@@ -26,12 +26,17 @@ V = TypeVar("V")
 
 EMPTY_BLOB: Final = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 
-_SMALL: Final = 1 << 20
+_SMALL: Final = 16 << 20
 _BLOB_BUDGET: Final = 64 << 20
 _DIFF_BUDGET: Final = 64 << 20
+_REMEMBERED: Final = 4096
 _PREFETCH: Final = 8
+_LARGE: Final = 4 << 20
+"""Git's histogram takes time by the square of the changes: two blobs of this many bytes together go another way."""
+_HISTOGRAM: Final = "--diff-algorithm=histogram"
+_PATIENCE: Final = "--diff-algorithm=patience"
 _DIFF: Final = (
-    "--no-color", "--no-ext-diff", "--no-textconv", "--full-index", "--diff-algorithm=histogram", "--text",
+    "--no-color", "--no-ext-diff", "--no-textconv", "--full-index", "--text",
     "--no-renames", "--src-prefix=a/", "--dst-prefix=b/", "--inter-hunk-context=0",
 )  # fmt: skip
 
@@ -141,6 +146,7 @@ class Objects:
         self._entries: _Cache[str, dict[str, Entry]] = _Cache(8)
         self._changes: _Cache[tuple[str, str, bool], tuple[FileChange, ...]] = _Cache(64)
         self._legs: _Cache[tuple[str, str], Leg] = _Cache(512)
+        self._remembered: _Cache[Hashable, Any] = _Cache(_REMEMBERED)
         self._touched: _Cache[tuple[str, str], frozenset[tuple[str, bytes]]] = _Cache(_DIFF_BUDGET)
 
     def blob(self, oid: str) -> bytes:
@@ -211,7 +217,8 @@ class Objects:
                     # Git would need the empty blob to be stored.
                     found = _one_sided(before, after, self.blob(before), self.blob(after))
                 else:
-                    found = self._git("diff", *_DIFF, f"-U{context}", self._oid(before), self._oid(after))
+                    way = _PATIENCE if self._large(before, after) else _HISTOGRAM
+                    found = self._git("diff", *_DIFF, way, f"-U{context}", self._oid(before), self._oid(after))
                 self._diffs.put(key, found, len(found) + 128)
             return found
 
@@ -259,6 +266,16 @@ class Objects:
                 self._hunks.put(change, found, sum(len(hunk.lines) for hunk in found) * 128 + 512)
             return found
 
+    def remembered(self, key: Hashable) -> Any:
+        """What :meth:`remember` was given for ``key``; ``None`` when that is forgotten."""
+        with self._mutex:
+            return self._remembered.get(key)
+
+    def remember(self, key: Hashable, value: object) -> None:
+        """Keep what was made of objects alone, for as long as there is room."""
+        with self._mutex:
+            self._remembered.put(key, value, 1)
+
     def prefetch(self, old_tree: str, new_tree: str) -> None:
         """Make the diffs between two trees with one git process when many are not known yet."""
         with self._mutex:
@@ -274,11 +291,11 @@ class Objects:
             if len(wanted) < _PREFETCH:
                 return
             output = self._git(
-                "diff-tree", "-r", "-p", "-U3", *_DIFF, self._oid(old_tree), self._oid(new_tree), "--"
+                "diff-tree", "-r", "-p", "-U3", *_DIFF, _HISTOGRAM, self._oid(old_tree), self._oid(new_tree), "--"
             )  # fmt: skip
             found = dict(_sections(output))
             for pair in wanted:
-                if pair in found and EMPTY_BLOB not in pair:
+                if pair in found and EMPTY_BLOB not in pair and not self._large(*pair):
                     self._diffs.put((*pair, 3), found[pair], len(found[pair]) + 128)
 
     def close(self) -> None:
@@ -297,6 +314,9 @@ class Objects:
         if entry is None:
             return b""
         return b"Subproject commit %s\n" % entry.oid.encode("ascii") if entry.mode == GITLINK else self.blob(entry.oid)
+
+    def _large(self, *oids: str) -> bool:
+        return sum(len(found) if (found := self._blobs.get(oid)) else self.size(oid) for oid in oids) > _LARGE
 
     def _content_diff(self, change: FileChange, old: bytes, new: bytes) -> bytes:
         # A binary's text diff would be as large as both contents and is never looked at.

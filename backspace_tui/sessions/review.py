@@ -18,7 +18,7 @@ from backspace_tui.core.hunks import Hunk, Kind
 from backspace_tui.core.marks import Accepted, Since, accepted_of, overtakes
 from backspace_tui.core.state import Edit, SessionState
 from backspace_tui.core.trees import Entry, FileChange
-from backspace_tui.sessions.marks import Gone, Marks, Standing, halves
+from backspace_tui.sessions.marks import NOTHING, Gone, Marks, Standing, halves
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.protected import patterns, protected
 
@@ -30,7 +30,7 @@ Changed = Literal["", "seen", "accepted", "rejected"]
 FileState = Literal["pending", "partial", "accepted", "rejected"]
 
 
-class ReviewHunk(msgspec.Struct, frozen=True):
+class ReviewHunk(msgspec.Struct, frozen=True, gc=False):
     """A hunk with what the human did about it.
 
     ``why`` is the ``seq`` of the ``file_edit`` that made it (0: none is known), ``comment`` the human's. In state
@@ -118,13 +118,21 @@ def review(objects: Objects, state: SessionState, *, split: frozenset[str] = fro
             under[path] = under.pop(change.source)
     for path in sorted(pending.keys() | under.keys() | marks.paths, key=os.fsencode):
         sides = (pending.get(path), under.get(path))
-        hunks = _hunks(objects, state.edits.get(path, ()), *sides, marks, path)
+        edits, alone = state.edits.get(path, ()), not marks.concern(path)
+        key = (path, sides, whole.get(path), edits, marks.accepted_at(path), allowed, denied)
+        if alone and (known := objects.remembered(key)) is not None:
+            files.append(known)
+            continue
+        hunks = _hunks(objects, edits, *sides, marks, path)
         if not hunks:
             continue
         change = whole.get(path) or _unchanged(objects, work, path)
         source = next((side.source for side in (*sides, change) if side is not None and side.source), "")
         guarded = any(protected(name, allowed, denied) for name in (path, source) if name)
-        files.append(ReviewFile(path, _file_state(hunks), hunks, change, guarded, source))
+        file = ReviewFile(path, file_state(hunks), hunks, change, guarded, source)
+        if alone:
+            objects.remember(key, file)
+        files.append(file)
     total = sum(len(file.hunks) for file in files)
     left = sum(item.open for file in files for item in file.hunks)
     return Review(tuple(files), left, total - left, total)
@@ -194,6 +202,8 @@ def _hunks(
 
 def _pending(hunk: Hunk, local: str, standing: Standing, taken: tuple[Accepted, Since | None], why: int) -> ReviewHunk:
     """One hunk of diff(A, W) in its state."""
+    if standing is NOTHING and not overtakes(hunk, *taken):
+        return ReviewHunk(hunk, "pending", why, "", local=local)
     text = hunk.kind == "text"
     left = units.changed(hunk) - standing.rejected if text and standing.rejected else None
     all_rejected = standing.rejected_whole or (left is not None and not left)
@@ -270,24 +280,31 @@ def _numbered(
         seen[name] = seen.get(name, 0) + 1
         names[side, index] = name if seen[name] == 1 else f"{name}-{seen[name]}"
     return (
-        [msgspec.structs.replace(hunk, id=names[0, index]) for index, hunk in enumerate(accepted)],
-        [msgspec.structs.replace(hunk, id=names[1, index]) for index, hunk in enumerate(pending)],
+        [_named(hunk, names[0, index]) for index, hunk in enumerate(accepted)],
+        [_named(hunk, names[1, index]) for index, hunk in enumerate(pending)],
         [names[2, index] for index in range(len(gone))],
     )
+
+
+def _named(hunk: Hunk, name: str) -> Hunk:
+    return hunk if hunk.id == name else msgspec.structs.replace(hunk, id=name)
 
 
 def _why(objects: Objects, edits: tuple[Edit, ...], hunk: Hunk) -> int:
     """The ``seq`` of the newest edit that made a line of the hunk; the newest of all where no line tells."""
     if not edits:
         return 0
+    if hunk.kind != "text" or len(edits) == 1:
+        return edits[-1].seq
     lines = {(sign, text) for sign, text in hunk.lines if sign != " "}
-    for edit in reversed(edits[-_LOOKED_BACK:]) if hunk.kind == "text" and len(edits) > 1 else ():
+    for edit in reversed(edits[-_LOOKED_BACK:]):
         if lines & objects.touched_lines(edit.old or None, edit.new or None):
             return edit.seq
     return edits[-1].seq
 
 
-def _file_state(hunks: tuple[ReviewHunk, ...]) -> FileState:
+def file_state(hunks: tuple[ReviewHunk, ...]) -> FileState:
+    """What is decided about a file with these hunks."""
     states = {hunk.state for hunk in hunks}
     if states == {"accepted"}:
         return "accepted"

@@ -7,12 +7,13 @@ follows the log, one reads objects and computes the review, one sends commands i
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -211,7 +212,8 @@ class Reviewer:
             split = self.split
         self._last = time.monotonic()
         if state is not None:
-            found = review(self._objects(), state, split=split)
+            with _uncollected():
+                found = review(self._objects(), state, split=split)
             named = failing(newest(state), [file.path for file in found.files])
             self._post(Reviewed(found, state.last_seq, state.work_tree, named))
 
@@ -258,6 +260,19 @@ class Sender:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection meanwhile: a large review is a million objects, none of them garbage."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def start_session(template: ev.SessionStarted, prompt: str) -> Launched:

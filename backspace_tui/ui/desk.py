@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import clean
+from backspace_tui.sessions.expecting import expected
 from backspace_tui.sessions.failing import MOST, newest
 from backspace_tui.sessions.why import Calls, Why
 from backspace_tui.ui.file_tree import Filter
@@ -29,7 +30,8 @@ class Desk:
     """The session's state, its review, and the decisions that are under way.
 
     A decision is under way from the key press until the review shows what became of it; until then its hunk shows as
-    deciding, takes no further one, and is skipped by everything that looks for the next one.
+    deciding, takes no further one, and is skipped by everything that looks for the next one. Where it can be known
+    what will become of it, :attr:`review` is the review as it will be, until the real one comes.
     """
 
     def __init__(self) -> None:
@@ -39,6 +41,9 @@ class Desk:
         self.work_tree = ""
         self.places: list[Place] = []
         self.failing: Failing = {}
+        self._real: Review | None = None
+        self._hoped: dict[tuple[str, ...], str] = {}
+        self._shown: frozenset[str] = frozenset()
         self._busy: dict[str, int | None] = {}
         self._calls = Calls()
 
@@ -70,11 +75,24 @@ class Desk:
         """A review was computed; ``False`` when a newer one is there already."""
         if seq < self.review_seq:
             return False
-        self.review, self.review_seq, self.work_tree = review, seq, work_tree
+        self._real, self.review_seq, self.work_tree = review, seq, work_tree
         self.failing = failing or {}
-        self.places = places(review, self.failing)
         self._busy = {unit: caused for unit, caused in self._busy.items() if caused is None or caused > seq}
+        self._foresee()
         return True
+
+    def _foresee(self) -> None:
+        """Show the newest review with what the decisions under way will make of it."""
+        shown, foreseen = self._real, set[str]()
+        self._hoped = {units: action for units, action in self._hoped.items() if self._busy.keys() >= set(units)}
+        for units, action in self._hoped.items():
+            after = expected(shown, units, action) if shown is not None else None
+            if after is not None:
+                shown = after
+                foreseen.update(units)
+        self.review, self._shown = shown, frozenset(foreseen)
+        if shown is not None:
+            self.places = places(shown, self.failing)
 
     def file(self, path: str) -> ReviewFile | None:
         """The file under review at ``path``."""
@@ -143,12 +161,22 @@ class Desk:
         """The ids of their hunks."""
         return frozenset(map(hunk_of, self._busy))
 
-    def sent(self, units: Sequence[str]) -> None:
-        """A decision about ``units`` is on its way."""
-        self._busy.update(dict.fromkeys(units))
+    @property
+    def deciding(self) -> frozenset[str]:
+        """The units whose decision is under way and does not show yet."""
+        return frozenset(self._busy) - self._shown
 
-    def replied(self, units: Sequence[str], seq: int, error: str) -> None:
-        """It was carried out as the event ``seq``, or refused."""
+    def sent(self, units: Sequence[str], action: str = "") -> bool:
+        """A decision about ``units`` is on its way; whether :attr:`review` shows already what ``action`` makes of it."""
+        self._busy.update(dict.fromkeys(units))
+        if self._real is None or not action or expected(self.review or self._real, units, action) is None:
+            return False
+        self._hoped[tuple(units)] = action
+        self._foresee()
+        return True
+
+    def replied(self, units: Sequence[str], seq: int, error: str) -> bool:
+        """It was carried out as the event ``seq``, or refused; whether :attr:`review` is another one by that."""
         for unit in units:
             if unit not in self._busy:
                 continue
@@ -156,6 +184,10 @@ class Desk:
                 del self._busy[unit]
             else:
                 self._busy[unit] = seq
+        if tuple(units) not in self._hoped or self._busy.keys() >= set(units):
+            return False
+        self._foresee()
+        return True
 
 
 def sentence(text: str) -> str:

@@ -7,11 +7,10 @@ from typing import NamedTuple
 import pytest
 
 from backspace_tui.core.trees import REGULAR, SYMLINK, File
-from backspace_tui.engine.review import accept_all
-from backspace_tui.sessions.review import ReviewHunk, review
+from backspace_tui.sessions.review import ReviewHunk
 from tests.review import oracle
 from tests.review.conftest import Make
-from tests.review.scene import Content, Refused, Scene, executable, lines, symlink
+from tests.review.scene import Content, Scene, executable, lines, symlink
 
 BODY = lines(*(f"line {n}" for n in range(1, 31)))
 EDITED = BODY.replace(b"line 2\n", b"two\nzwei\n").replace(b"line 15\n", b"").replace(b"line 28\n", b"end\n")
@@ -238,7 +237,7 @@ def test_each_rejected_line_leaves_the_work(make: Make, case: Case) -> None:
     old = base.data if base is not None else b""
     diff = oracle.git_diff(scene.store.repository.path, old, work.data)
     before = shown(scene)
-    for places in each_line(item)[:3]:
+    for places in each_line(item)[:2]:
         (place,) = places
         kept = oracle.stage(old, work.data, diff, lambda h, p, place=place: (h, p) != (1, place))  # type: ignore[misc]
         scene.decide("reject", spelled(item.hunk.id, places))
@@ -268,200 +267,7 @@ def test_accepted_line_by_line_it_is_the_work(make: Make, case: Case) -> None:
     assert scene.tree("accepted") == scene.tree("work")
 
 
-# Renames: one to look at, two paths to stage.
-
-MOVED = BODY.replace(b"line 7\n", b"seven\n")
-
-
-@pytest.mark.parametrize("work", [BODY, MOVED, executable(BODY), executable(MOVED)])
-def test_a_rename_is_accepted_as_both_its_paths(make: Make, work: Content) -> None:
-    scene = make({"old": BODY, "k": b"k\n"}, {"old": None, "new": work})
-    (file,) = scene.review.files
-    assert (file.path, file.renamed_from) == ("new", "old")
-    every = ids(scene)
-    scene.decide("accept", *every)
-    assert scene.tree("accepted") == scene.tree("work")
-    scene.decide("unstage", *(item.hunk.id for item in scene.of("accepted")))
-    assert (scene.tree("accepted"), ids(scene)) == (scene.tree("base"), every)
-    scene.decide("reject", *every)
-    scene.boundary()
-    assert scene.tree("work") == scene.tree("base")
-    scene.undo()
-    scene.boundary()
-    assert ids(scene) == every
-
-
-def test_a_renames_lines_are_decided_apart(make: Make) -> None:
-    scene = make({"old": BODY, "k": b"k\n"}, {"old": None, "new": MOVED})
-    rename, edit = scene.open()
-    assert (rename.hunk.kind, edit.hunk.kind) == ("rename", "text")
-    scene.decide("accept", rename.hunk.id)
-    assert scene.tree("accepted") == {"new": File(REGULAR, BODY), "k": File(REGULAR, b"k\n")}
-    (left,) = scene.open()
-    scene.decide("reject", left.hunk.id)
-    scene.boundary()
-    assert scene.tree("work") == scene.tree("accepted")
-
-
-def test_lines_of_a_renamed_file_are_accepted_without_the_rename(make: Make) -> None:
-    scene = make({"old": BODY, "k": b"k\n"}, {"old": None, "new": MOVED})
-    rename, edit = scene.open()
-    scene.decide("accept", edit.hunk.id)
-    # The rename is undecided, so its lines are where the file was.
-    assert scene.tree("accepted") == {"old": File(REGULAR, MOVED), "k": File(REGULAR, b"k\n")}
-    assert [item.hunk.kind for item in scene.open()] == ["rename"]
-    scene.decide("accept", rename.hunk.id)
-    assert scene.tree("accepted") == scene.tree("work")
-    scene.undo()
-    scene.undo()
-    assert (scene.tree("accepted"), ids(scene)) == (scene.tree("base"), [rename.hunk.id, edit.hunk.id])
-
-
 def test_the_link_stays_a_link(make: Make) -> None:
     scene = make({"f": symlink(b"a")}, {"f": symlink(b"b")})
     scene.decide("accept", scene.only())
     assert scene.tree("accepted")["f"] == File(SYMLINK, b"b")
-
-
-def half(scene: Scene, path: str) -> list[str]:
-    """The hunks of one path of the rename, shown as two files."""
-    shown = review(scene.store.objects, scene.state, split=frozenset(["new"]))
-    (file,) = (file for file in shown.files if file.path == path)
-    return [item.hunk.id for item in file.hunks]
-
-
-@pytest.mark.parametrize("work", [BODY, MOVED, executable(MOVED)])
-@pytest.mark.parametrize("path", ["old", "new"])
-def test_one_half_of_a_rename_accepted_and_back(make: Make, work: Content, path: str) -> None:
-    scene = make({"old": BODY, "k": b"k\n"}, {"old": None, "new": work})
-    every, mine = ids(scene), half(scene, path)
-    scene.decide("accept", *mine)
-    expected = scene.tree("base") | scene.tree("work") if path == "new" else {"k": File(REGULAR, b"k\n")}
-    assert scene.tree("accepted") == expected
-    scene.decide("unstage", *mine)
-    assert (scene.tree("accepted"), ids(scene)) == (scene.tree("base"), every)
-    scene.decide("accept", *mine)
-    scene.decide("accept", *(item.hunk.id for item in scene.open()))
-    assert scene.tree("accepted") == scene.tree("work")
-
-
-@pytest.mark.parametrize("path", ["old", "new"])
-def test_one_half_of_a_rename_rejected_and_back(make: Make, path: str) -> None:
-    scene = make({"old": BODY, "k": b"k\n"}, {"old": None, "new": MOVED})
-    every, work = ids(scene), scene.tree("work")
-    scene.decide("reject", *half(scene, path))
-    scene.boundary()
-    expected = scene.tree("base") | work if path == "old" else {"k": File(REGULAR, b"k\n")}
-    assert scene.tree("work") == expected
-    scene.undo()
-    scene.boundary()
-    assert (scene.tree("work"), ids(scene)) == (work, every)
-
-
-def test_a_rejected_rename_leaves_the_undecided_lines(make: Make) -> None:
-    scene = make({"old": BODY, "k": b"k\n"}, {"old": None, "new": MOVED})
-    rename, edit = scene.open()
-    try:
-        scene.decide("reject", rename.hunk.id)
-    except Refused:
-        return
-    decided = [item.state for item in scene.items("new") if item.hunk.id == edit.hunk.id] == ["rejected"]
-    scene.boundary()
-    if not decided:
-        assert scene.work("old") == MOVED, "nobody rejected its lines"
-
-
-# What the agent does meanwhile.
-
-TEN = BODY.replace(b"line 10\n", b"ten\n")
-OTHER = BODY.replace(b"line 10\n", b"TEN\n")
-
-
-def test_a_rejection_that_came_too_late(make: Make) -> None:
-    scene = make({"f": BODY}, {"f": TEN})
-    scene.decide("reject", scene.only(), comment="no")
-    scene.agent({"f": OTHER})
-    for _ in range(2):
-        (item,) = scene.open()
-        assert (item.state, item.changed, item.rejected) == ("changed", "seen", frozenset())
-        scene.boundary()
-        assert scene.work("f") == OTHER, "what nobody has looked at stays"
-    assert accept_all(scene.job) == 0
-    scene.decide("accept", scene.only())
-    assert scene.accepted("f") == OTHER
-
-
-def test_what_is_made_again_after_its_rejection_says_so(make: Make) -> None:
-    scene = make({"f": BODY}, {"f": TEN})
-    scene.decide("reject", scene.only())
-    scene.boundary()
-    assert scene.work("f") == BODY
-    scene.agent({"f": TEN})
-    (item,) = scene.open()
-    assert (item.state, item.changed) == ("changed", "rejected")
-    assert accept_all(scene.job) == 0
-    scene.decide("reject", scene.only())
-    scene.boundary()
-    assert scene.work("f") == BODY
-
-
-def test_a_mark_is_set_anew_after_a_change(make: Make) -> None:
-    scene = make({"f": BODY}, {"f": TEN})
-    scene.decide("review", scene.only())
-    scene.agent({"f": OTHER})
-    (item,) = scene.open()
-    assert (item.state, item.changed) == ("changed", "seen")
-    assert accept_all(scene.job) == 0
-    scene.decide("review", item.hunk.id)
-    (item,) = scene.open()
-    assert (item.state, item.changed) == ("reviewed", "")
-    scene.undo()
-    (item,) = scene.open()
-    assert (item.state, item.changed) == ("changed", "seen")
-    scene.decide("review", item.hunk.id)
-    assert accept_all(scene.job) == 1
-    assert scene.accepted("f") == OTHER
-
-
-def test_a_new_version_is_asked_for(make: Make) -> None:
-    scene = make({"f": BODY}, {"f": TEN})
-    scene.decide("redo", scene.only(), comment="in capitals")
-    (item,) = scene.items()
-    assert (item.state, item.redo, item.comment) == ("rejected", True, "in capitals")
-    scene.boundary()
-    assert scene.work("f") == BODY
-    scene.agent({"f": OTHER})
-    (item,) = scene.open()
-    assert (item.state, item.redo) == ("pending", True)
-    scene.decide("accept", item.hunk.id)
-    assert scene.accepted("f") == OTHER
-
-
-def test_lines_that_wait_to_be_rejected_are_accepted_after_all(make: Make) -> None:
-    work = BODY.replace(b"line 10\n", b"ten\nelf\n")
-    scene = make({"f": BODY}, {"f": work})
-    name = scene.only()
-    scene.decide("reject", scene.unit("+ten", "+elf"))
-    scene.decide("accept", scene.unit("+elf"))
-    assert scene.accepted("f") == BODY.replace(b"line 10\n", b"line 10\nelf\n")
-    (left,) = (item for item in scene.items() if item.state != "accepted")
-    assert [left.hunk.lines[place - 1] for place in left.rejected] == [("+", b"ten")]
-    scene.undo()
-    (item,) = scene.items()
-    assert item.hunk.id == name
-    assert item.rejected == {5, 6}
-    scene.decide("accept", scene.unit("-line 10", "+ten", "+elf"))
-    assert scene.accepted("f") == work
-    scene.boundary()
-    assert scene.work("f") == work
-
-
-def test_the_rest_of_a_hunk_is_what_is_not_rejected(make: Make) -> None:
-    work = BODY.replace(b"line 10\n", b"ten\nelf\n")
-    scene = make({"f": BODY}, {"f": work})
-    scene.decide("reject", scene.unit("+elf"))
-    scene.decide("accept", scene.only())
-    assert scene.accepted("f") == TEN
-    scene.boundary()
-    assert scene.work("f") == TEN
-    assert scene.open() == []

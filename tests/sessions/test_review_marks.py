@@ -232,7 +232,8 @@ def test_comments_follow_their_lines_into_accepted_hunks(make: Make) -> None:
     session.agent({"a": b"above\n" + text(l3="three", l20="TWENTY")})
     assert {item.comment for item in session.of("accepted")} == {"fine"}
     session.decide("unstage", session.of("accepted")[0].hunk.id)
-    assert (at(session, "+three").state, at(session, "+three").comment) == ("pending", "fine")
+    # What came above stands in the same hunk now, and was not there when the comment was written.
+    assert (at(session, "+three").changed, at(session, "+three").comment) == ("seen", "fine")
 
 
 def test_a_comment_on_an_accepted_hunk(make: Make) -> None:

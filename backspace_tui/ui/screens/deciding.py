@@ -76,13 +76,16 @@ class Deciding(Navigation):
 
     def decide(self, units: Sequence[str], action: Decided, *, protected: bool = False, comment: str = "") -> None:
         """Send a decision; its hunks take no other one until the review shows what became of it."""
-        self.under_way(units)
         self.send(cmd.Decide(hunks=tuple(units), action=action, comment=comment, accept_protected=protected))
+        self.under_way(units, action)
 
-    def under_way(self, units: Sequence[str]) -> None:
-        """A decision about ``units`` is being sent."""
-        self.desk.sent(units)
-        self.diff.mark_busy(self.desk.busy)
+    def under_way(self, units: Sequence[str], action: str = "") -> None:
+        """A decision about ``units`` is being sent; where ``action`` tells what it will lead to, that shows at once."""
+        if self.desk.sent(units, action):
+            self.refresh_diff()
+            self.refresh_status()
+        else:
+            self.diff.mark_busy(self.desk.deciding)
 
     def advance(self, unit: str) -> None:
         """Go on to what is undecided next: in this hunk where units are smaller, else the next hunk."""
@@ -193,12 +196,16 @@ class Deciding(Navigation):
     # Answers
 
     def on_replied(self, message: Replied) -> None:
+        other = False
         match message.command:
             case cmd.Decide(hunks=units):
-                self.desk.replied(units, message.seq, message.error)
+                other = self.desk.replied(units, message.seq, message.error)
             case cmd.Edit(hunk=hunk):
-                self.desk.replied((hunk,), message.seq, message.error)
-        self.diff.mark_busy(self.desk.busy)
+                other = self.desk.replied((hunk,), message.seq, message.error)
+        if other:
+            self.refresh_diff()
+            self.refresh_status()
+        self.diff.mark_busy(self.desk.deciding)
         if message.error:
             self.say(self.refused(message.command, message.error), "bad")
         self.answered(message.seq)

@@ -51,7 +51,7 @@ class Showing(WorkspaceBase):
         else:
             self.diff.show(self.diff.path, self.views(self.diff.path), empty="no changes")
             self.load_content()
-        self.diff.mark_busy(self.desk.busy)
+        self.diff.mark_busy(self.desk.deciding)
 
     def views(self, path: str) -> tuple[HunkView, ...]:
         """The hunks of ``path`` as the pane shows them."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _TAIL: Final = 60
 _SHORT: Final = 20
-_SENT: Final = 6000
-"""Characters of output that the agent is sent."""
 
 _VERDICTS: Final = {"passes": "good", "newly fails": "bad"}
 _ARGUMENT: Final = 1200
@@ -121,18 +119,6 @@ def tests_entries(
         entries.append(Entry(f"The output does not name {visible(path)}. It ends:", "muted"))
         entries += _tail(verification.output, _SHORT)
     return entries
-
-
-def tests_request(verification: ev.Verification) -> str:
-    """What the agent is told of tests that fail with what is accepted."""
-    output = clean(verification.output).strip("\n")
-    if len(output) > _SENT:
-        output = "...\n" + output[-_SENT:].partition("\n")[2]
-    code = "" if verification.exit_code is None else f", exit {verification.exit_code}"
-    return (
-        "The tests fail on what I have accepted of your changes. Find out why, and mend it.\n\n"
-        f"$ {clean(verification.command)}   ({verification.verdict}{code})\n{output}"
-    )
 
 
 def verdict_entries(verification: ev.Verification) -> list[Entry]:

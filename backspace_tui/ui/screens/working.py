@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
-from backspace_tui.sessions.failing import FAILURES
+from backspace_tui.sessions.failing import FAILURES, request
 from backspace_tui.ui.bridge import Launched, start_session
 from backspace_tui.ui.keymap import split
 from backspace_tui.ui.panes.transcript import Entry
@@ -54,8 +54,6 @@ class Working(Editing):
         self.app.push_screen(dialog, answered)
 
     def action_send_tests(self) -> None:
-        from backspace_tui.ui.screens.texts import tests_request
-
         verification, stale = self.desk.verdict
         if verification is None or stale:
             self.say("what is accepted now is not verified: V runs the tests", "muted")
@@ -65,7 +63,7 @@ class Working(Editing):
             self.say("the agent has this output already", "muted")
         elif self.sender is not None:
             self._sent_tests = verification.seq
-            self.send(cmd.Say(text=tests_request(verification), about="tests"))
+            self.send(cmd.Say(text=request(verification), about="tests"))
             self.say("the failing output goes to the agent", "accent")
 
     def action_pull_request(self) -> None:
