@@ -167,7 +167,7 @@ class Desk:
         return frozenset(self._busy) - self._shown
 
     def sent(self, units: Sequence[str], action: str = "") -> bool:
-        """A decision about ``units`` is on its way; whether :attr:`review` shows already what ``action`` makes of it."""
+        """A decision about ``units`` is on its way; whether :attr:`review` shows already what it makes."""
         self._busy.update(dict.fromkeys(units))
         if self._real is None or not action or expected(self.review or self._real, units, action) is None:
             return False

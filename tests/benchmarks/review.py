@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.benchmarks.review_case import git
+from tests.benchmarks.review_case import ACCEPTING, USING, git
 from tests.benchmarks.review_session import FACTS
 
 SIZES = {"1k": (1_000, 1), "10k": (10_000, 1), "100k": (100_000, 1), "files": (100_000, 1_000)}
@@ -45,9 +45,9 @@ def session(folder: Path, changed: int, files: int) -> Iterator[Path]:
             host.terminate()
 
 
-def case(kind: str, folder: Path, warm: Path, *more: str) -> dict[str, float]:
+def case(kind: str, folder: Path, warm: Path, mode: str = USING) -> dict[str, float]:
     """The seconds of one run in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.review_case", kind, str(folder), str(warm), *more]
+    command = [sys.executable, "-m", "tests.benchmarks.review_case", kind, str(folder), str(warm), mode]
     # More frames a second than a screen shows, since waiting for the next one is nobody's work.
     env = os.environ | {"TEXTUAL_FPS": "1000"}
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=env).stdout
@@ -86,7 +86,7 @@ def measure(sizes: Sequence[str], runs: int, widget: bool) -> Medians:
                     note("floor", size, {"accept": bare(folder)})
         if "10k" in folders:
             for _ in range(max(1, runs // 2)):
-                note("ours", "10k", case("ours", folders["10k"], warm, "accept") | {})
+                note("ours", "10k", case("ours", folders["10k"], warm, ACCEPTING))
                 note("floor", "10k", {"accept": statistics.median(bare(folders["10k"]) for _ in range(5))})
         for size in WIDGET_SIZES if widget else ():
             if size in folders:

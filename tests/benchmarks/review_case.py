@@ -1,7 +1,7 @@
 """One process that opens one review in one program and uses it. Prints seconds as JSON.
 
-Run by the benchmark: python -m tests.benchmarks.review_case ours|floor|widget FOLDER WARM [accept]. WARM is the folder of
-a small session that is opened first, so that imports and style sheets are not what is measured.
+Run by the benchmark: python -m tests.benchmarks.review_case ours|floor|widget FOLDER WARM use|accept. WARM is the folder
+of a small session that is opened first, so that imports and style sheets are not what is measured.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from textual.strip import Strip
 from tests.benchmarks.review_session import FACTS, NEEDLE
 
 SIZE = (160, 50)
-SECONDS = 300.0
+SECONDS = 600.0
+WARMING, USING, ACCEPTING = "warm", "use", "accept"
 PAGES = 25
 ACCEPTS = 9
 
@@ -45,14 +46,14 @@ class Frames:
         self._app = app
         self._display = app._display
         self._came = asyncio.Event()
-        self._last = 0.0
+        self.last = 0.0
         app._display = self._displayed  # type: ignore[method-assign]
 
     def _displayed(self, screen: Any, renderable: Any) -> None:
         self._display(screen, renderable)
         if isinstance(renderable, CompositorUpdate):
             renderable.render_segments(self._app.console)
-        self._last = time.perf_counter()
+        self.last = time.perf_counter()
         self._came.set()
 
     async def until(self, seen: Seen, what: str) -> float:
@@ -61,7 +62,7 @@ class Frames:
             self._came.clear()
             await asyncio.wait_for(self._came.wait(), SECONDS)
             if seen():
-                return self._last
+                return self.last
 
     async def key(self, name: str, seen: Seen) -> float:
         """How long it takes from a key until a frame shows what it does."""
@@ -122,7 +123,7 @@ class Floor(App[None]):
         plain.focus()
 
 
-async def floor(facts: Facts, measured: dict[str, float], accept: bool) -> None:
+async def floor(facts: Facts, measured: dict[str, float], mode: str) -> None:
     began = time.perf_counter()
     app = Floor(facts)
     frames = Frames(app)
@@ -131,16 +132,20 @@ async def floor(facts: Facts, measured: dict[str, float], accept: bool) -> None:
         first = facts["first"]
         if first not in frames.text():
             await frames.until(lambda: first in frames.text(), "the diff")
-        measured["open"] = max(frames._last, began) - began
-        await use(frames, lambda: plain.scroll_offset.y, measured)
+        measured["open"] = frames.last - began
+        if mode == WARMING:
+            return
+        await use(frames, lambda: plain.scroll_offset.y, len(plain.lines), measured)
         measured["end"] = await frames.key("end", lambda: plain.scroll_offset.y + plain.size.height >= len(plain.lines))
         plain.scroll_to(y=0, animate=False)
         await asyncio.sleep(0.2)
         measured["search"] = await frames.key("n", lambda: NEEDLE in frames.text())
 
 
-async def use(frames: Frames, top: Callable[[], int], measured: dict[str, float]) -> None:
-    """Page through lines that were not shown yet."""
+async def use(frames: Frames, top: Callable[[], int], rows: int, measured: dict[str, float]) -> None:
+    """Page through lines that were not shown yet, where there are enough."""
+    if rows < (PAGES + 2) * SIZE[1]:
+        return
     times = []
     for _ in range(PAGES):
         before = top()
@@ -148,7 +153,7 @@ async def use(frames: Frames, top: Callable[[], int], measured: dict[str, float]
     measured["page"] = statistics.median(times[3:])
 
 
-async def ours(facts: Facts, measured: dict[str, float], accept: bool) -> None:
+async def ours(facts: Facts, measured: dict[str, float], mode: str) -> None:
     from backspace_tui.ui.launch import Launch
     from backspace_tui.ui.screens.workspace import Workspace
     from backspace_tui.ui.window import BackspaceApp
@@ -165,11 +170,13 @@ async def ours(facts: Facts, measured: dict[str, float], accept: bool) -> None:
         measured["open"] = shown - began
         while not diff.coloured:
             await asyncio.sleep(0.05)
-        if accept:
+        if mode == WARMING:
+            return
+        if mode == ACCEPTING:
             await accepting(frames, workspace, measured)
             return
         # A page is fresh: the pane keeps the last 2000 lines that it drew.
-        await use(frames, lambda: diff.scroll_offset.y, measured)
+        await use(frames, lambda: diff.scroll_offset.y, diff.line_count(), measured)
         measured["end"] = await frames.key("G", lambda: diff.cursor == diff.line_count() - 1)
         app.simulate_key("g")
         await asyncio.sleep(0.3)
@@ -211,7 +218,7 @@ async def accepting(frames: Frames, workspace: Any, measured: dict[str, float]) 
     measured["accept"], measured["carried out"] = statistics.median(frame[2:]), statistics.median(session[2:])
 
 
-async def widget(facts: Facts, measured: dict[str, float], accept: bool) -> None:
+async def widget(facts: Facts, measured: dict[str, float], mode: str) -> None:
     from textual_diff_view import DiffView  # type: ignore[import-not-found,unused-ignore]
 
     old, new = (git(facts, "cat-file", "blob", facts[side]).decode() for side in ("old", "new"))
@@ -230,16 +237,16 @@ async def widget(facts: Facts, measured: dict[str, float], accept: bool) -> None
     async with app.run_test(size=SIZE):
         if first not in frames.text():
             await frames.until(lambda: first in frames.text(), "the diff")
-        measured["open"] = max(frames._last, began) - began
+        measured["open"] = frames.last - began
 
 
 def main() -> None:
-    kind, folder, warm, accept = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:] == ["accept"]
+    kind, folder, warm, mode = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     run = {"ours": ours, "floor": floor, "widget": widget}[kind]
     measured: dict[str, float] = {}
-    asyncio.run(run(json.loads((warm / FACTS).read_text()), {}, False))
+    asyncio.run(run(json.loads((warm / FACTS).read_text()), {}, WARMING))
     gc.collect()
-    asyncio.run(run(json.loads((folder / FACTS).read_text()), measured, accept))
+    asyncio.run(run(json.loads((folder / FACTS).read_text()), measured, mode))
     print(json.dumps(measured), flush=True)
     os._exit(0)  # the background threads may still be at work
 
