@@ -24,7 +24,9 @@ from msgspec import Meta
 from backspace_tui import paths
 
 _SIZE: Final = r"^[0-9]+(\.[0-9]+)?[kmgKMG]$"
+_TIME: Final = r"^[0-9]+(\.[0-9]+)?[smhd]$"
 Size = Annotated[str, Meta(pattern=_SIZE)]
+Time = Annotated[str, Meta(pattern=_TIME)]
 Positive = Annotated[float, Meta(gt=0)]
 PositiveInt = Annotated[int, Meta(gt=0)]
 VariableName = Annotated[str, Meta(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
@@ -54,7 +56,11 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SandboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[sandbox]``: sizes are docker's (``512m``, ``2g``); an empty ``image`` is the program's own.
 
-    ``profile = "strict"`` changes the defaults of the four limits to 512m, 0.5 cpus, 100 pids and a workspace of 200m.
+    ``profile = "strict"`` changes the defaults of the limits to 512m, 0.5 cpus, 100 pids, a workspace of 200m and a
+    home of 100m. ``network = "setup"`` lets the project's setup reach the network, and nothing else; ``dockerfile`` is
+    a path inside the repository that the image is built from. ``home`` is the size of the home folder.
+    ``repository`` is the largest base that is copied in, ``timeout`` the seconds that the project's tests may take;
+    ``max_sandboxes`` sessions may hold sandboxes at once, none of them older than ``max_age``.
     """
 
     backend: Literal["docker", "bubblewrap"] = "docker"
@@ -63,11 +69,17 @@ class SandboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cpus: Positive = 2.0
     pids: PositiveInt = 512
     workspace: Size = "1g"
-    network: Literal["none", "bridge"] = "none"
+    home: Size = "512m"
+    network: Literal["none", "setup"] = "none"
+    dockerfile: str = ""
     profile: Literal["default", "strict"] = "default"
+    repository: Size = "100m"
+    timeout: Positive = 900.0
+    max_sandboxes: PositiveInt = 5
+    max_age: Time = "24h"
 
 
-STRICT: Final[dict[str, Any]] = {"memory": "512m", "cpus": 0.5, "pids": 100, "workspace": "200m"}
+STRICT: Final[dict[str, Any]] = {"memory": "512m", "cpus": 0.5, "pids": 100, "workspace": "200m", "home": "100m"}
 """The limits of the profile ``strict``, where the settings name no others."""
 
 
@@ -286,6 +298,8 @@ def _allowed(hint: Any) -> str:
         meta = next((item for item in metas if isinstance(item, Meta)), None)
         if meta is not None and meta.pattern == _SIZE:
             return 'a size such as "512m" or "2g"'
+        if meta is not None and meta.pattern == _TIME:
+            return 'a time such as "90m" or "24h"'
         if hint == VariableName:
             return "the name of an environment variable (never a key itself)"
         if meta is not None and meta.gt == 0:

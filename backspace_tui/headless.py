@@ -60,8 +60,9 @@ def describe(event: ev.AnyEvent) -> str:
             return f"tool       {title}"
         case ev.ToolFinished(ok=False, text=text, exit_code=None):
             return f"           {first_line(text)}"
-        case ev.ToolFinished(exit_code=exit_code) if exit_code:
-            return f"           exit code {exit_code}"
+        case ev.ToolFinished(exit_code=exit_code, audit=audit) if exit_code or (audit is not None and audit.limit):
+            limit = f"; it reached a limit: {audit.limit}" if audit is not None and audit.limit else ""
+            return f"           exit code {exit_code}{limit}"
         case ev.FileEdit():
             return f"edit       {visible(event.path)}  +{event.added} -{event.removed}"
         case ev.Decision():

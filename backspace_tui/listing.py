@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from backspace_tui import headless
+from backspace_tui.core import events as ev
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.sessions import store
 from backspace_tui.sessions.errors import SessionError
@@ -49,6 +50,8 @@ def _list(*, as_json: bool) -> None:
 
 
 def _show(directory: Path, *, as_json: bool) -> None:
-    printer = headless.print_json if as_json else headless.print_text
     for event in read_events(directory):
-        printer(event)
+        if as_json:
+            headless.print_json(event)
+        elif line := headless.describe(event):
+            print(f"{line}  (step {event.seq})" if isinstance(event, ev.FileEdit) else line)

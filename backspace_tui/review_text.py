@@ -85,7 +85,8 @@ def tell_why(directory: Path, name: str, output: TextIO) -> None:
     made = why(events, found.why)
     if made is None:
         raise SessionError(f"the log does not tell what made hunk {wanted}", 1)
-    for label, text in (("thought", made.thought), ("call", made.title), ("result", made.result)):
+    parts = (("step", str(found.why)), ("thought", made.thought), ("call", made.title), ("result", made.result))
+    for label, text in parts:
         for line in clean(text).strip().split("\n") if text else ():
             print(f"{label:<8} {line}", file=output)
             label = ""

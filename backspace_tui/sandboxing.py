@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from backspace_tui import config
 from backspace_tui.sessions.errors import SessionError
 
 
@@ -40,12 +41,22 @@ def _exec(options: argparse.Namespace) -> int:
         raise SessionError(f"{options.repo} is not a folder", 2)
     if options.timeout is not None and options.timeout <= 0:
         raise SessionError("--timeout takes seconds, more than 0", 2)
-    return exec_command(directory, command, options.timeout, options.sandbox, options.profile)
+    settings = config.load().sandbox
+    return exec_command(
+        directory,
+        command,
+        options.timeout,
+        options.sandbox,
+        options.profile,
+        repository=settings.repository,
+        max_sandboxes=settings.max_sandboxes,
+    )
 
 
 def _prune() -> int:
     from backspace_tui.sandbox import prune
+    from backspace_tui.sandbox.setup import prune_images
 
-    count = prune()
+    count = prune() + prune_images()
     print(f"removed {count} leftover{'s' if count != 1 else ''}", file=sys.stderr)
     return 0

@@ -39,7 +39,8 @@ def spec(started: SessionStarted, settings: Settings) -> SandboxSpec:
     """What a session's sandboxes are to be."""
     fields = msgspec.structs.asdict(settings.sandbox)
     fields["backend"] = started.sandbox
-    return SandboxSpec(**fields, setup=settings.project.setup, setup_root=settings.project.setup_root)
+    name = started.repository.rstrip("/").rpartition("/")[2]
+    return SandboxSpec(**fields, setup=settings.project.setup, setup_root=settings.project.setup_root, name=name)
 
 
 def settings_of(started: SessionStarted) -> Settings:
@@ -71,7 +72,7 @@ def make_parts(started: SessionStarted) -> Parts:
         raise SessionError(problem, exit_code=2)
     return Parts(
         model=make_model(started, settings),
-        sandboxes=Factory(spec(started, settings), progress),
+        sandboxes=Factory(spec(started, settings), progress, progress.audit),
         forge=lambda remote, source: make_forge(remote, source, settings),
         prompts=load_prompts(),
         settings=settings,

@@ -21,17 +21,24 @@ sys.dont_write_bytecode = True
 
 import supervisor_files  # noqa: E402  (loaded before any fork)
 import supervisor_jobs as jobs  # noqa: E402
+import supervisor_places  # noqa: E402
 import supervisor_process as process  # noqa: E402
+import supervisor_shell  # noqa: E402
+import supervisor_snapshots  # noqa: E402
+import supervisor_spawn  # noqa: E402
+import supervisor_tree as tree  # noqa: E402
 import supervisor_wire as wire  # noqa: E402
 
 
 class Supervisor:
-    FILE_OPERATIONS = ("load", "export", "read", "write", "delete", "prepare")
+    FILE_OPERATIONS = tuple(supervisor_files.OPERATIONS)
 
     def __init__(self):
-        self.reaper = process.Reaper()
+        self.reaper = tree.Reaper()
         self.parser = wire.Parser()
-        self.job = None
+        self.meters = process.Meters()
+        self.ends = None if process.settings.max_age is None else time.monotonic() + process.settings.max_age
+        self.job = self.ready = None
         self.services = {}
         self.wake_read, wake_write = os.pipe()
         os.set_blocking(self.wake_read, False)
@@ -48,6 +55,7 @@ class Supervisor:
         return [service.pid for service in self.services.values() if service.exit_code is None]
 
     def loop(self):
+        self.stay_ready()
         while True:
             poll = select.poll()
             job = self.job
@@ -62,15 +70,15 @@ class Supervisor:
                     poll.register(fd, select.POLLIN)
                 if isinstance(job, jobs.Work) and job.input is not None and job.pending:
                     poll.register(job.input, select.POLLOUT)
+                if isinstance(job, supervisor_shell.Shell) and (wanted := job.wanted()):
+                    sources[job.master] = job.serve
+                    poll.register(job.master, wanted)
             for service in self.services.values():
                 if service.fd is not None:
                     sources[service.fd] = lambda _fd, service=service: service.read()
                     poll.register(service.fd, select.POLLIN)
-            timeout = None
-            if job is not None and job.deadline is not None:
-                timeout = max(0.0, job.deadline - time.monotonic()) * 1000 + 1
             # Input last: what it asks for may close what the others read.
-            for fd, events in sorted(poll.poll(timeout), key=lambda event: event[0] == 0):
+            for fd, events in sorted(poll.poll(self.patience()), key=lambda event: event[0] == 0):
                 if fd == self.wake_read:
                     with contextlib.suppress(BlockingIOError):
                         os.read(fd, 4096)
@@ -85,12 +93,27 @@ class Supervisor:
                 elif fd in sources:
                     sources[fd](fd)
             self.after()
+            if self.job is None:
+                self.stay_ready()
+            if self.ends is not None and time.monotonic() >= self.ends:
+                jobs.reply({"event": "gone", "reason": "age"})
+                return
+
+    def patience(self):
+        """Milliseconds until something is to be done even if nobody says anything; None: never."""
+        job = self.job
+        moments = [self.ends]
+        if job is not None:
+            moments += [job.deadline, job.usage.next if isinstance(job, jobs.Run) else None]
+        known = [moment for moment in moments if moment is not None]
+        # Above a month poll() takes no number.
+        return min(max(0.0, min(known) - time.monotonic()) * 1000 + 1, 2**31 - 1) if known else None
 
     def after(self):
         self.reaper.reap()
         for service in self.services.values():
             if service.exit_code is None and service.pid in self.reaper.ended:
-                service.exit_code = self.reaper.ended.pop(service.pid)
+                service.ended(self.reaper.ended.pop(service.pid))
         job = self.job
         if job is None:
             return
@@ -99,6 +122,10 @@ class Supervisor:
         elif job.deadline is not None and time.monotonic() >= job.deadline:
             job.timed_out = True
             self.end()
+        elif isinstance(job, jobs.Run) and time.monotonic() >= job.usage.next:
+            job.usage.sample()
+            if job.usage.too_many():
+                self.end()
 
     def end(self):
         job, self.job = self.job, None
@@ -112,6 +139,9 @@ class Supervisor:
                     self.job.pending += payload
                     self.job.closing = bool(request.get("last"))
                     self.job.feed()
+            elif operation in supervisor_shell.Shell.OPERATIONS:
+                if isinstance(self.job, supervisor_shell.Shell) and self.job.id == request["id"]:
+                    self.job.told(request, payload)
             elif operation == "interrupt":
                 if self.job is not None and self.job.id == request["id"]:
                     self.job.interrupted = True
@@ -124,8 +154,13 @@ class Supervisor:
             elif self.job is not None:
                 raise RuntimeError("another command is running")
             elif operation == "run":
-                self.job = jobs.Run(request, self.reaper)
+                self.job = self.run(request)
+            elif operation == "shell":
+                self.drop_ready()
+                self.job = supervisor_shell.Shell(request, self.reaper, self.meters)
             elif operation in self.FILE_OPERATIONS:
+                if operation == "prepare":
+                    self.end_services()
                 self.job = jobs.Work(request, payload, self.reaper, operation)
             elif operation == "start_service":
                 self.start_service(request)
@@ -136,6 +171,25 @@ class Supervisor:
         except Exception as error:
             jobs.reply({"id": request.get("id"), "event": "done", "error": jobs.problem(error)})
 
+    def run(self, request):
+        ready, self.ready = self.ready, None
+        return jobs.Run(request, self.reaper, self.meters, ready)
+
+    def stay_ready(self):
+        """Between two jobs: whatever ended the last one ended the waiting process too."""
+        if self.ready is not None and self.ready.pid in self.reaper.ended:
+            self.drop_ready()
+        if self.ready is None:
+            with contextlib.suppress(OSError):
+                self.ready = supervisor_spawn.Ready()
+                self.reaper.awaited.add(self.ready.pid)
+
+    def drop_ready(self):
+        if self.ready is not None:
+            self.reaper.forget(self.ready.pid)
+            self.ready.close()
+            self.ready = None
+
     def start_service(self, request):
         name = request["name"]
         present = self.services.get(name)
@@ -145,15 +199,25 @@ class Supervisor:
             raise ValueError("too many services are running")
         if present is not None and present.fd is not None:
             os.close(present.fd)
-        self.services[name] = jobs.Service(name, request["command"], self.reaper)
-        jobs.reply({"id": request["id"], "event": "done"})
+        supervisor_snapshots.services_start()
+        service = self.services[name] = jobs.Service(name, request["command"], self.reaper)
+        jobs.reply({"id": request["id"], "event": "done", "service": service.describe()})
+
+    def end_services(self):
+        """A service that fights what is to be prepared ends first."""
+        for service in self.services.values():
+            if service.fd is not None:
+                os.close(service.fd)
+            self.reaper.awaited.discard(service.pid)
+        self.services.clear()
+        tree.kill_all(self.reaper, [])
 
     def stop_service(self, request):
         service = self.services.pop(request["name"], None)
         if service is None:
             raise ValueError("no service has this name")
         # No longer kept, its tree is among what kill_all ends.
-        process.kill_all(self.reaper, self.keepers())
+        tree.kill_all(self.reaper, self.keepers())
         self.reaper.awaited.discard(service.pid)
         self.reaper.ended.pop(service.pid, None)
         while service.fd is not None:
@@ -172,7 +236,7 @@ def prepare_home():
         code = 1
         try:
             process.become_user()
-            supervisor_files.make_home(process.settings)
+            supervisor_places.make_home(process.settings)
             code = 0
         finally:
             os._exit(code)
@@ -193,9 +257,9 @@ def main():
     except BrokenPipeError:
         pass
     finally:
-        process.kill_all(supervisor.reaper, [])
+        tree.kill_all(supervisor.reaper, [])
         if process.settings.remove:
-            supervisor_files.remove_tree(process.settings.remove)
+            supervisor_places.remove_tree(process.settings.remove)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the supervisor's children do with files, always as the sandboxed user: load, export, read, write, delete.
+"""What the supervisor's children do with files, always as the sandboxed user: load, read, write, delete.
 
 No path is followed through a link out of the workspace: every component is opened without following, and links
 are resolved by hand, inside. The folder may be changed by a service meanwhile; nothing here relies on it standing
@@ -9,16 +9,15 @@ import contextlib
 import errno
 import os
 import stat
-import sys
 import tarfile
 
+import supervisor_places as places
+import supervisor_snapshots as snapshots
 import supervisor_wire as wire
+from supervisor_snapshots import OPEN_FOLDER
 
-MAX_DEPTH = 128
 MAX_LINKS = 32
 COPY = 1024 * 1024
-OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-TAR = {"format": tarfile.GNU_FORMAT, "encoding": "utf-8", "errors": "surrogateescape"}
 
 
 def refuse(text, path):
@@ -135,7 +134,7 @@ def write(settings, request, source, sink):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if present is not None and stat.S_ISLNK(present.st_mode) and mode != 0o120000:
         raise refuse("is a symbolic link; write to what it points to, or delete it first", path)
-    scratch = ".backspace-%d-%s" % (os.getpid(), os.urandom(6).hex())
+    scratch = scratch_name()
     try:
         if mode == 0o120000:
             os.symlink(read_all(source), os.fsencode(scratch), dir_fd=folder)
@@ -152,6 +151,10 @@ def write(settings, request, source, sink):
         with contextlib.suppress(OSError):
             os.unlink(scratch, dir_fd=folder)
         raise
+
+
+def scratch_name():
+    return ".backspace-%d-%s" % (os.getpid(), os.urandom(6).hex())
 
 
 def read_all(source):
@@ -189,17 +192,108 @@ def delete(settings, request, source, sink):
         parts.pop()
 
 
-def prepare(settings, request, source, sink):
-    """Empty workspace, fresh HOME: the state of a sandbox that was just opened."""
-    empty(settings.workspace)
-    make_home(settings)
+def apply(settings, request, source, sink):
+    """Make paths hold what the stream says, whatever stands there, after those of ``gone`` are removed."""
+    for path in request["gone"]:
+        remove(settings, path)
+    with os.fdopen(source, "rb") as stream, tarfile.open(fileobj=stream, mode="r|", **places.reading()) as archive:
+        for entry in archive:
+            folder, name = clear_way(settings, entry.name)
+            try:
+                put(archive, entry, folder, name)
+            finally:
+                os.close(folder)
+
+
+def remove(settings, path):
+    """Remove a file or link and the folders that became empty; a folder in its place stays."""
+    parts = path.split("/")
+    folders = [snapshots.open_root(settings)]
+    try:
+        for part in parts[:-1]:
+            info = os.stat(part, dir_fd=folders[-1], follow_symlinks=False)
+            folders.append(snapshots.open_own(part, OPEN_FOLDER, folders[-1], info))
+        open_to_writing(folders[-1])
+        os.unlink(parts[-1], dir_fd=folders[-1])
+        for depth in range(len(parts) - 2, -1, -1):
+            os.rmdir(parts[depth], dir_fd=folders[depth])
+    except OSError as error:
+        expected = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EPERM, errno.ENOTEMPTY, errno.EEXIST)
+        if error.errno not in expected:
+            raise
+    finally:
+        for fd in folders:
+            os.close(fd)
+
+
+def open_to_writing(folder):
+    """A folder that the user closed to himself."""
+    mode = stat.S_IMODE(os.fstat(folder).st_mode)
+    if mode & 0o700 != 0o700:
+        os.fchmod(folder, mode | 0o700)
+
+
+def clear_way(settings, path):
+    """The folder of ``path``, made where it is missing; whatever else stands in the way of a folder or file goes."""
+    *parts, name = path.split("/")
+    here = snapshots.open_root(settings)
+    for part in parts:
+        above = here
+        try:
+            open_to_writing(above)
+            with contextlib.suppress(FileNotFoundError):
+                info = os.stat(part, dir_fd=above, follow_symlinks=False)
+                if not stat.S_ISDIR(info.st_mode):
+                    os.unlink(part, dir_fd=above)
+                else:
+                    here = snapshots.open_own(part, OPEN_FOLDER, above, info)
+                    continue
+            os.mkdir(part, 0o755, dir_fd=above)
+            here = os.open(part, OPEN_FOLDER, dir_fd=above)
+        finally:
+            os.close(above)
+    open_to_writing(here)
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
+            target = settings.workspace + "/" + path
+            places.empty(target)
+            os.rmdir(target)
+    return here, name
+
+
+def put(archive, entry, folder, name):
+    scratch = scratch_name()
+    try:
+        if entry.issym():
+            os.symlink(entry.linkname, scratch, dir_fd=folder)
+        else:
+            fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+            try:
+                spill(archive, entry, fd)
+            finally:
+                os.close(fd)
+        os.rename(scratch, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch, dir_fd=folder)
+        raise
+
+
+def spill(archive, entry, fd):
+    content = archive.extractfile(entry)
+    while True:
+        data = content.read(COPY)
+        if not data:
+            break
+        wire.write_all(fd, data)
+    os.fchmod(fd, 0o755 if entry.mode & 0o100 else 0o644)
 
 
 def load(settings, request, source, sink):
-    empty(settings.workspace)
+    places.empty(settings.workspace)
     links = []
     made = set()
-    with os.fdopen(source, "rb") as stream, tarfile.open(fileobj=stream, mode="r|", **reading()) as archive:
+    with os.fdopen(source, "rb") as stream, tarfile.open(fileobj=stream, mode="r|", **places.reading()) as archive:
         for entry in archive:
             target = settings.workspace + "/" + entry.name
             folder = os.path.dirname(target)
@@ -211,228 +305,25 @@ def load(settings, request, source, sink):
                 continue
             fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
             try:
-                content = archive.extractfile(entry)
-                while True:
-                    data = content.read(COPY)
-                    if not data:
-                        break
-                    wire.write_all(fd, data)
-                os.fchmod(fd, 0o755 if entry.mode & 0o100 else 0o644)
+                spill(archive, entry, fd)
             finally:
                 os.close(fd)
     # Last, so that no file is written through one.
     for link, target in links:
         os.symlink(link, target)
-    git = request.get("git") and start_repository(settings, request.get("tag") or "")
-    if os.path.exists(settings.lay):
-        lay(settings)
-    return {"git": bool(git)}
+    git = request.get("git") and places.start_repository(settings, request.get("tag") or "")
+    # What setup made was not the client's, so that counts as a change.
+    token = snapshots.mark(settings, sink)
+    places.lay(settings)
+    return {"git": bool(git), "token": token}
 
 
-def reading():
-    return {"encoding": "utf-8", "errors": "surrogateescape"}
-
-
-def lay(settings):
-    """What setup made inside the repository and git ignores: kept in the image, laid into each workspace."""
-    program("tar", "-xf", settings.lay, "-C", settings.workspace, "--skip-old-files")
-
-
-def start_repository(settings, tag):
-    """A throwaway repository without remotes: git diff and git describe work, and nothing in it is trusted."""
-    git = find("git")
-    if git is None:
-        return False
-    os.chdir(settings.workspace)
-    if program(git, "init", "-q", "--template=", "-b", "work") != 0:
-        return False
-    with open(".git/config", "a") as file:
-        file.write("[user]\n\tname = Agent\n\temail = agent@localhost\n[gc]\n\tauto = 0\n[commit]\n\tgpgSign = false\n")
-    program(git, "add", "-A", "-f")
-    program(git, "commit", "-q", "--no-verify", "--allow-empty", "-m", "The state at the start of the task")
-    if tag:
-        program(git, "tag", "--", tag)
-    return True
-
-
-def find(name):
-    for folder in os.environ.get("PATH", os.defpath).split(":"):
-        path = folder + "/" + name
-        if os.access(path, os.X_OK):
-            return path
-    return None
-
-
-def program(*argv):
-    null = os.open("/dev/null", os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    return os.spawnvp(os.P_WAIT, argv[0], argv)
-
-
-def empty(folder):
-    """Remove whatever is in a folder, unreadable and very deep trees included."""
-    if not os.listdir(folder):
-        return
-    for fix in (False, True):
-        names = ["./" + name for name in os.listdir(folder)]
-        os.chdir(folder)
-        for start in range(0, len(names), 500):
-            if fix:
-                program("chmod", "-R", "u+rwx", "--", *names[start : start + 500])
-            program("rm", "-rf", "--", *names[start : start + 500])
-        if not os.listdir(folder):
-            return
-    raise OSError(errno.EBUSY, "the workspace cannot be emptied", folder)
-
-
-def remove_tree(folder):
-    try:
-        empty(folder)
-        os.chdir("/")
-        os.rmdir(folder)
-    except OSError:
-        pass
-
-
-class FrameWriter:
-    def __init__(self, sink):
-        self.sink = sink
-
-    def write(self, data):
-        for start in range(0, len(data), wire.CHUNK):
-            wire.write_all(self.sink, wire.encode({"event": "data"}, bytes(data[start : start + wire.CHUNK])))
-        return len(data)
-
-
-def export(settings, request, source, sink):
-    state = {"left": request["max_bytes"], "files": request["max_files"], "skipped": 0}
-    with tarfile.open(fileobj=FrameWriter(sink), mode="w|", bufsize=wire.CHUNK, **TAR) as archive:
-        root = os.open(settings.workspace, OPEN_FOLDER)
-        export_folder(archive, root, "", 0, state)
-        os.close(root)
-    return {"skipped": state["skipped"]}
-
-
-def export_folder(archive, folder, prefix, depth, state):
-    for name in sorted(os.listdir(folder)):
-        if name.lower() == ".git":
-            continue
-        try:
-            export_entry(archive, folder, name, prefix, depth, state)
-        except FileNotFoundError:
-            continue
-        except PermissionError:
-            state["skipped"] += 1
-
-
-def open_own(name, flags, folder):
-    """Open what the user may have made unreadable for himself; a link is never followed."""
-    try:
-        return os.open(name, flags, dir_fd=folder)
-    except PermissionError:
-        os.chmod(name, 0o700, dir_fd=folder)
-        return os.open(name, flags, dir_fd=folder)
-
-
-def export_entry(archive, folder, name, prefix, depth, state):
-    info = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    entry = tarfile.TarInfo(prefix + name)
-    if stat.S_ISDIR(info.st_mode):
-        if depth >= MAX_DEPTH:
-            state["skipped"] += 1
-            return
-        below = open_own(name, OPEN_FOLDER, folder)
-        try:
-            export_folder(archive, below, prefix + name + "/", depth + 1, state)
-        finally:
-            os.close(below)
-        return
-    if stat.S_ISLNK(info.st_mode):
-        entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=folder)
-        spend(state, len(entry.linkname))
-        archive.addfile(entry)
-        return
-    if not stat.S_ISREG(info.st_mode):
-        state["skipped"] += 1
-        return
-    fd = open_own(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, folder)
-    with open(fd, "rb", buffering=0) as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            state["skipped"] += 1
-            return
-        spend(state, found.st_size)
-        entry.size = found.st_size
-        entry.mode = 0o755 if info.st_mode & 0o100 else 0o644
-        archive.addfile(entry, Exactly(file, found.st_size))
-
-
-def spend(state, size):
-    state["left"] -= size
-    state["files"] -= 1
-    if state["left"] < 0:
-        raise OSError(errno.EFBIG, "the workspace holds more bytes than a snapshot may have", None)
-    if state["files"] < 0:
-        raise OSError(errno.EFBIG, "the workspace holds more files than a snapshot may have", None)
-
-
-class Exactly:
-    """A file as long as its entry said, whatever happens to it meanwhile."""
-
-    def __init__(self, file, size):
-        self.file, self.left = file, size
-
-    def read(self, size):
-        wanted = min(size, self.left)
-        data = self.file.read(wanted)
-        while len(data) < wanted:
-            more = self.file.read(wanted - len(data))
-            data += more or b"\0" * (wanted - len(data))
-        self.left -= len(data)
-        return data
-
-
-def make_home(settings):
-    """A temporary folder, and a venv that sees the image's own, whose scripts it takes over."""
-    home = settings.home
-    os.makedirs(home + "/tmp", exist_ok=True)
-    python = os.path.realpath(settings.python)
-    version = "python%d.%d" % sys.version_info[:2]
-    venv = home + "/.venv"
-    site = f"{venv}/lib/{version}/site-packages"
-    os.makedirs(site, exist_ok=True)
-    os.makedirs(venv + "/bin", exist_ok=True)
-    with open(venv + "/pyvenv.cfg", "w") as file:
-        file.write(
-            "home = %s\ninclude-system-site-packages = true\nversion = %s\n"
-            % (os.path.dirname(python), sys.version.split()[0])
-        )
-    for name in ("python", "python3", version):
-        if not os.path.lexists(f"{venv}/bin/{name}"):
-            os.symlink(python, f"{venv}/bin/{name}")
-    image = settings.image_venv
-    packages = f"{image}/lib/{version}/site-packages"
-    if os.path.isdir(packages):
-        with open(site + "/_image.pth", "w") as file:
-            file.write(f"import site; site.addsitedir({packages!r})\n")
-        take_over(image + "/bin", venv + "/bin")
-
-
-def take_over(source, target):
-    old = source.encode() + b"/python"
-    for name in os.listdir(source):
-        try:
-            with open(source + "/" + name, "rb") as file:
-                first = file.readline(512)
-                if not first.startswith(b"#!" + old) or os.path.lexists(target + "/" + name):
-                    continue
-                rest = file.read()
-            fd = os.open(target + "/" + name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755)
-            wire.write_all(fd, b"#!" + target.encode() + b"/python\n" + rest)
-            os.close(fd)
-        except OSError:
-            continue
-
-
-OPERATIONS = {"load": load, "export": export, "read": read, "write": write, "delete": delete, "prepare": prepare}
+OPERATIONS = {
+    "load": load,
+    "read": read,
+    "write": write,
+    "delete": delete,
+    "apply": apply,
+    "prepare": places.prepare,
+    **snapshots.OPERATIONS,
+}

@@ -7,7 +7,11 @@ import time
 
 import supervisor_files
 import supervisor_process as process
+import supervisor_snapshots as snapshots
+import supervisor_tree as tree
 import supervisor_wire as wire
+
+PIPE_SIZE = 2 * 1024 * 1024  # twice what an unprivileged process may ask for
 
 
 def reply(header, payload=b""):
@@ -33,8 +37,10 @@ class Capture:
         self.tail = collections.deque()
         self.tail_size = 0
         self.dropped = 0
+        self.total = 0
 
     def take(self, data):
+        self.total += len(data)
         if self.head_left is None:
             self.job.send("output", data, stream=self.name)
             return
@@ -73,20 +79,34 @@ class Job:
 class Run(Job):
     """A command of the user."""
 
-    def __init__(self, request, reaper):
+    def __init__(self, request, reaper, meters, ready):
         super().__init__(request)
         argv = request.get("argv") or ["/bin/sh", "-c", request["line"]]
-        self.started = time.monotonic()
+        self.began, self.started = time.time(), time.monotonic()
         timeout = request.get("timeout")
         self.deadline = None if timeout is None else self.started + timeout
-        self.before = process.limit_counters()
+        self.usage = process.Usage(meters, reaper)
         self.interrupted = self.timed_out = False
         cwd = os.path.join(process.settings.workspace, request.get("cwd") or "")
         env = {**os.environ, **(request.get("env") or {})}
-        out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
+        if ready is not None and ready.start(argv, cwd, env):
+            self.pid, out, err = ready.pid, ready.out, ready.err
+        else:
+            self.pid, out, err = self.spawn(argv, cwd, env)
+        reaper.awaited.add(self.pid)
+        cap = request.get("cap")
+        self.captures = {fd: Capture(self, name, fd, cap) for name, fd in (("stdout", out), ("stderr", err))}
+        self.streams = list(self.captures.values())
+        for fd in self.captures:
+            os.set_blocking(fd, False)
+
+    @staticmethod
+    def spawn(argv, cwd, env):
+        """The pid of a new process, and where its streams can be read."""
+        out_read, out_write = process.output_pipe()
+        err_read, err_write = process.output_pipe()
         try:
-            self.pid = process.spawn(argv, cwd, env, out_write, err_write)
+            return process.spawn(argv, cwd, env, out_write, err_write), out_read, err_read
         except OSError:
             os.close(out_read)
             os.close(err_read)
@@ -94,11 +114,6 @@ class Run(Job):
         finally:
             os.close(out_write)
             os.close(err_write)
-        reaper.awaited.add(self.pid)
-        cap = request.get("cap")
-        self.captures = {fd: Capture(self, name, fd, cap) for name, fd in (("stdout", out_read), ("stderr", err_read))}
-        for fd in self.captures:
-            os.set_blocking(fd, False)
 
     def readable(self):
         return list(self.captures)
@@ -117,25 +132,34 @@ class Run(Job):
         return False
 
     def finish(self, reaper, keepers):
-        leftovers = process.kill_all(reaper, keepers)
+        leftovers = tree.kill_all(reaper, keepers)
         for fd in list(self.captures):
-            # Every writer is dead, so this ends; a stream whose end a service holds stops at "nothing there".
-            while self.read(fd):
+            # No more than a pipe can hold: a service may have taken the other end over and write for ever.
+            allowed = self.captures[fd].total + PIPE_SIZE
+            while self.read(fd) and self.captures[fd].total < allowed:
                 pass
             if fd in self.captures:
                 self.captures.pop(fd).finish()
                 os.close(fd)
-        code = reaper.ended.pop(self.pid, None)
-        after = process.limit_counters()
+        code, signalled = reaper.ended.pop(self.pid, None), reaper.signals.pop(self.pid, None)
+        killed = self.timed_out or self.interrupted
         self.send(
             "done",
-            exit_code=None if self.timed_out or self.interrupted else code,
+            exit_code=None if killed else code,
+            signal=signal.SIGKILL if killed else signalled,
             timed_out=self.timed_out,
             interrupted=self.interrupted,
+            began=self.began,
             seconds=time.monotonic() - self.started,
             leftovers=leftovers,
-            hit=[name for name in after if after[name] > self.before[name]],
-            full=process.full_places(),
+            produced=[capture.total for capture in self.streams],
+            uid=os.getuid() if process.settings.uid is None else process.settings.uid,
+            used=self.usage.fields(),
+            counted=bool(self.usage.meters.files),
+            hit=self.usage.hit(),
+            # The state of the disks only tells something where the command failed.
+            full=process.full_places() if code else [],
+            tightest=self.usage.tightest() if code else "",
         )
 
 
@@ -147,6 +171,7 @@ class Work(Job):
         self.deadline = time.monotonic() + request.get("timeout", 600)
         self.parser = wire.Parser()
         self.answer = None
+        self.state = bytearray()
         self.pending = bytearray(payload)
         self.closing = not request.get("stream")
         in_read, in_write = os.pipe()
@@ -192,6 +217,8 @@ class Work(Job):
         for header, payload in self.parser.feed(data):
             if header.get("event") == "done":
                 self.answer = header  # told when the child is gone: the next request may follow at once
+            elif header.get("event") == "state":
+                self.state += payload
             else:
                 reply({**header, "id": self.id}, payload)
         return True
@@ -202,8 +229,10 @@ class Work(Job):
         for fd in (self.input, self.output):
             if fd is not None:
                 os.close(fd)
-        process.kill_all(reaper, keepers)
+        tree.kill_all(reaper, keepers)
         reaper.ended.pop(self.pid, None)
+        if self.state and self.answer is not None and "error" not in self.answer:
+            snapshots.remember(bytes(self.state), bool(keepers))
         text = "the file operation was interrupted"
         failed = {"event": "done", "error": {"kind": "OSError", "errno": None, "text": text, "path": None}}
         reply({**(self.answer or failed), "id": self.id})
@@ -217,6 +246,7 @@ def run_worker(operation, request, source, sink):
         os.dup2(null, 1)
         process.close_others(source, sink)
         process.become_user()
+        process.unlock()
         try:
             fields = supervisor_files.OPERATIONS[operation](process.settings, request, source, sink)
             wire.write_all(sink, wire.encode({"event": "done", **(fields or {})}))
@@ -238,10 +268,12 @@ class Service:
 
     def __init__(self, name, command, reaper):
         self.name, self.command = name, command
-        self.started = time.monotonic()
+        self.began, self.started = time.time(), time.monotonic()
+        self.seconds = None  # once it ended
+        self.produced = 0
         self.output = bytearray()
         self.exit_code = None
-        read, write = os.pipe()
+        read, write = process.output_pipe()
         self.fd = read
         os.set_blocking(read, False)
         self.pid = os.fork()
@@ -259,8 +291,13 @@ class Service:
             os.close(self.fd)
             self.fd = None
             return
+        self.produced += len(data)
         self.output += data
         del self.output[: -self.OUTPUT]
+
+    def ended(self, exit_code):
+        self.exit_code = exit_code
+        self.seconds = time.monotonic() - self.started
 
     def describe(self):
         return {
@@ -268,7 +305,10 @@ class Service:
             "command": self.command,
             "running": self.exit_code is None,
             "exit_code": self.exit_code,
-            "seconds": time.monotonic() - self.started,
+            "began": self.began,
+            "seconds": time.monotonic() - self.started if self.seconds is None else self.seconds,
+            "produced": self.produced,
+            "uid": os.getuid() if process.settings.uid is None else process.settings.uid,
             "output": bytes(self.output).decode("utf-8", "surrogateescape"),
         }
 

@@ -1,4 +1,4 @@
-"""Processes of a sandbox: becoming the user, starting commands, and ending whatever they left."""
+"""Processes of a sandbox: becoming the user, starting commands, and what they use."""
 
 import contextlib
 import errno
@@ -8,8 +8,6 @@ import signal
 import sys
 import time
 
-KILL_SECONDS = 10.0
-
 
 class Settings:
     def __init__(self, values):
@@ -18,8 +16,10 @@ class Settings:
         self.home = values["home"]
         self.image_venv = values.get("image_venv", "/opt/venv")
         self.lay = values.get("lay", "/opt/backspace/workspace.tar")
+        self.lay_home = values.get("lay_home", "/opt/backspace/home.tar")
         self.rlimits = values.get("rlimits", {})
         self.remove = values.get("remove")
+        self.max_age = values.get("max_age")  # seconds
         self.python = values.get("python") or sys.executable
         self.is_init = os.getpid() == 1
 
@@ -36,6 +36,12 @@ def configure(values):
 
 def become_user():
     """In a child: no privilege left, first in line for the OOM killer, signals as programs expect them."""
+    limit_child()
+    drop_privileges()
+
+
+def limit_child():
+    """In a child: all of :func:`become_user` that needs no haste."""
     for number in (signal.SIGPIPE, signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
@@ -49,26 +55,51 @@ def become_user():
             hard = resource.getrlimit(kind)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(kind, (value, value))
+    os.umask(0o022)
+
+
+def drop_privileges():
     if settings.uid is not None:
         os.setgroups([])
         os.setresgid(settings.uid, settings.uid, settings.uid)
         os.setresuid(settings.uid, settings.uid, settings.uid)
-    os.umask(0o022)
 
 
-def spawn(argv, cwd, env, out, err):
-    """Fork and execute; returns the pid. A failed exec ends with 127 or 126 and a line on ``err``, as a shell does."""
-    pid = os.fork()
-    if pid:
-        return pid
+def output_pipe():
+    """A pipe whose writers can open it again by name (/dev/stderr), although another user made it."""
+    read, write = os.pipe()
+    if settings.uid is not None:
+        os.fchmod(write, 0o666)
+    return read, write
+
+
+def unlock():
+    """As the user: give back what an earlier command took from its own user, the places where commands work."""
+    for path in (settings.workspace, settings.home):
+        with contextlib.suppress(OSError):
+            mode = os.stat(path).st_mode
+            if mode & 0o700 != 0o700:
+                os.chmod(path, mode & 0o777 | 0o700)
+
+
+def take_streams(out, err):
+    """In a child: a session of its own, nothing to read, and these to write to."""
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+
+
+def become(argv, cwd, env):
+    """In a child with its streams and limits: be the user and execute. Never returns.
+
+    A failed exec ends with 127 or 126 and a line on standard error, as a shell does.
+    """
     code = 127
     try:
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        become_user()
+        drop_privileges()
+        unlock()
         os.chdir(cwd)
         os.execvpe(argv[0], argv, env)
     except OSError as error:
@@ -81,6 +112,19 @@ def spawn(argv, cwd, env, out, err):
         os._exit(code)
 
 
+def spawn(argv, cwd, env, out, err):
+    """Fork and execute; returns the pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        take_streams(out, err)
+        limit_child()
+        become(argv, cwd, env)
+    finally:
+        os._exit(127)
+
+
 def close_others(*kept):
     """In a child that goes on without exec: the ends of pipes it inherited would keep their readers waiting."""
     first = 3
@@ -90,135 +134,159 @@ def close_others(*kept):
     os.closerange(first, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 65536))
 
 
-# Processes
+# What is used, and which limits were met
+
+CGROUP = "/sys/fs/cgroup/"
+SOURCES = {
+    # cgroup v2 first, then v1; what the kernel does not have is left out.
+    "memory_peak": ("memory.peak", "memory/memory.max_usage_in_bytes"),
+    "memory": ("memory.current", "memory/memory.usage_in_bytes"),
+    "processes_peak": ("pids.peak", "pids/pids.peak"),
+    "processes": ("pids.current", "pids/pids.current"),
+    "cpu_us": ("cpu.stat",),
+    "cpu_ns": ("cpuacct/cpuacct.usage",),
+    "oom": ("memory.events", "memory/memory.oom_control"),
+    "forks": ("pids.events", "pids/pids.events"),
+}
+KEYS = {"cpu_us": b"usage_usec", "oom": b"oom_kill", "forks": b"max"}
 
 
-def parents():
-    """pid -> parent pid of every process in sight."""
-    if not os.path.isdir("/proc/self"):
-        return parents_by_ps()
-    table = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                with open("/proc/" + name + "/stat", "rb") as file:
-                    # The command's name may hold anything, parentheses too; the last one closes it.
-                    fields = file.read().rpartition(b")")[2].split()
-                if fields[0] not in (b"Z", b"X"):
-                    table[int(name)] = int(fields[1])
-    return table
+class Meters:
+    """Counters of the container's own control group, read through descriptors that stay open.
+
+    A plain process and bubblewrap have no group of their own: there every reading is None.
+    """
+
+    def __init__(self):
+        self.files = {}
+        if not settings.is_init:
+            return
+        for name, paths in SOURCES.items():
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    self.files[name] = os.open(CGROUP + path, os.O_RDONLY | os.O_CLOEXEC)
+                    break
+
+    def read(self, name):
+        if name not in self.files:
+            return None
+        try:
+            data = os.pread(self.files[name], 4096, 0)
+            if name not in KEYS:
+                return int(data)
+            for line in data.splitlines():
+                words = line.split()
+                if len(words) == 2 and words[0] == KEYS[name]:
+                    return int(words[1])
+        except (OSError, ValueError):
+            pass
+        return None
+
+    def cpu(self):
+        """Seconds so far, or None."""
+        ns, us = self.read("cpu_ns"), self.read("cpu_us")
+        if ns is not None:
+            return ns / 1e9
+        return None if us is None else us / 1e6
+
+    def count(self):
+        """Processes and threads at present besides this one, or None."""
+        found = self.read("processes")
+        if found is None and settings.is_init:
+            found = sum(name.isdigit() for name in os.listdir("/proc"))
+        return None if found is None else found - 1
 
 
-def parents_by_ps():
-    import subprocess
+class Usage:
+    """What one command uses. Between two samples only the kernel's own peaks are sure, where it beat the old ones."""
 
-    lines = subprocess.run(["ps", "-axo", "pid=,ppid=,state="], stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    fields = [line.split() for line in lines]
-    return {int(pid): int(parent) for pid, parent, state in fields if not state.startswith("Z")}
+    FIRST, LONGEST = 0.02, 0.25  # seconds between samples: soon at first, rarer later
+
+    def __init__(self, meters, reaper):
+        self.meters, self.reaper = meters, reaper
+        self.peaks = {name: meters.read(name) for name in ("memory_peak", "processes_peak")}
+        self.cpu, self.collected = meters.cpu(), reaper.cpu
+        self.events = {name: meters.read(name) for name in ("oom", "forks")}
+        reaper.largest = 0
+        self.memory = self.processes = 0
+        self.low = {}
+        self.every = self.FIRST
+        self.next = time.monotonic() + self.every
+
+    def sample(self):
+        self.memory = max(self.memory, self.meters.read("memory") or 0)
+        self.processes = max(self.processes, self.meters.count() or 0)
+        self.look_at_room()
+        self.next = time.monotonic() + self.every
+        self.every = min(self.LONGEST, self.every * 1.5)
+
+    def peak(self, name, sampled):
+        before, after = self.peaks[name], self.meters.read(name)
+        return after if after is not None and before is not None and after > before else sampled
+
+    def fields(self):
+        """What is told when everything of the command is dead."""
+        self.memory = max(self.memory, self.meters.read("memory") or 0)
+        processes = max(1, self.processes)
+        cpu = self.meters.cpu()
+        highest = self.peak("processes_peak", None)
+        return {
+            "memory": self.peak("memory_peak", self.memory) or self.reaper.largest or None,
+            "processes": processes if highest is None else highest - 1,
+            "cpu": self.reaper.cpu - self.collected if cpu is None or self.cpu is None else cpu - self.cpu,
+        }
+
+    def look_at_room(self):
+        for name, space, files in room():
+            self.low[name] = min(space, self.low.get(name, 1.0))
+            self.low["files of " + name] = min(files, self.low.get("files of " + name, 1.0))
+
+    def tightest(self):
+        """The place that had the least room: the likely one where a write failed and was taken back."""
+        self.look_at_room()
+        name = min(self.low, key=lambda name: self.low[name], default="workspace")
+        return name if self.low.get(name, 1.0) < 0.5 else "workspace"
+
+    def too_many(self):
+        """Whether more run than RLIMIT_NPROC allows, from which the kernel exempts the processes of root."""
+        most = settings.rlimits.get("NPROC")
+        return most is not None and self.processes > most + 8
+
+    def hit(self):
+        """Names of the limits that the kernel enforced meanwhile."""
+        found = []
+        for name, limit in (("oom", "memory"), ("forks", "pids")):
+            before, after = self.events[name], self.meters.read(name)
+            if before is not None and after is not None and after > before:
+                found.append(limit)
+        most = settings.rlimits.get("NPROC")
+        if most is not None and self.processes + 1 >= most:
+            found.append("pids")
+        return found
 
 
-def descendants(table, roots):
-    found = set(roots)
-    grew = True
-    while grew:
-        more = {pid for pid, parent in table.items() if parent in found} - found
-        found |= more
-        grew = bool(more)
+def room():
+    """(name, share of its bytes that is free, share of its files) of each place that can be written to."""
+    found = []
+    places = {"workspace": settings.workspace, "home": settings.home, "tmp": "/tmp", "shm": "/dev/shm"}
+    for name, path in places.items():
+        with contextlib.suppress(OSError):
+            state = os.statvfs(path)
+            if state.f_blocks:
+                files = state.f_favail / state.f_files if state.f_files else 1.0
+                found.append((name, state.f_bavail / state.f_blocks, files))
     return found
 
 
-class Reaper:
-    """Collects every dead child and remembers how the awaited ones ended."""
-
-    def __init__(self):
-        self.awaited = set()
-        self.ended = {}
-
-    def reap(self):
-        """Returns whether any child is left."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            if pid in self.awaited:
-                self.awaited.discard(pid)
-                self.ended[pid] = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def kill_all(reaper, keepers):
-    """End every process but this one and the services' trees; returns how many could not be ended.
-
-    Without services, PID 1's kill(-1) reaches everything at once, and ECHILD proves that nobody is left, since
-    every orphan became a child of PID 1. With services (or in a plain process) the victims are first stopped
-    until no new one turns up, so that none can fork away, and then killed.
-    """
-    deadline = time.monotonic() + KILL_SECONDS
-    while time.monotonic() < deadline:
-        if settings.is_init and not keepers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)
-            if not reaper.reap():
-                return 0
-            time.sleep(0.0005)
-            continue
-        victims = others(keepers)
-        if victims:
-            stopped = set()
-            while victims - stopped and time.monotonic() < deadline:
-                for pid in victims - stopped:
-                    signal_quietly(pid, signal.SIGSTOP)
-                stopped |= victims
-                victims = others(keepers)
-            for pid in stopped:
-                signal_quietly(pid, signal.SIGKILL)
-        children = reaper.reap()
-        if not victims or (not children and not settings.is_init):
-            return 0
-        time.sleep(0.0005)
-    return len(others(keepers))
-
-
-def others(keepers):
-    table = parents()
-    me = os.getpid()
-    kept = descendants(table, [pid for pid in keepers if pid in table])
-    mine = set(table) if settings.is_init else descendants(table, [me])
-    return mine - kept - {me}
-
-
-def signal_quietly(pid, number):
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
-
-
-def counter(paths, key):
-    for path in paths:
-        with contextlib.suppress(OSError, ValueError), open(path) as file:
-            for line in file:
-                words = line.split()
-                if len(words) == 2 and words[0] == key:
-                    return int(words[1])
-    return 0
-
-
-def limit_counters():
-    return {
-        "memory": counter(("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"), "oom_kill"),
-        "pids": counter(("/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events"), "max"),
-    }
-
-
 def full_places():
-    places = []
-    for name, path in (("workspace", settings.workspace), ("home", settings.home), ("tmp", "/tmp")):
-        with contextlib.suppress(OSError):
-            state = os.statvfs(path)
-            if state.f_blocks and (state.f_bavail == 0 or (state.f_files and state.f_favail == 0)):
-                places.append(name)
-    return places
+    """Names of the places without room, "files of" before the name of one that can hold no further file."""
+    found = []
+    for name, space, files in room():
+        if space == 0:
+            found.append(name)
+        elif files == 0:
+            found.append("files of " + name)
+    return found
 
 
 def prctl(option, value):

@@ -124,6 +124,12 @@ def test_everything_the_design_names_can_be_set(load: Load) -> None:
         ("[sandbox]\ncpus = 0", "sandbox: cpus must be a number above 0"),
         ("[sandbox]\npids = 1.5", "sandbox: pids must be a whole number above 0"),
         ("[sandbox]\nbackend = 'podman'", 'sandbox: backend must be "docker" or "bubblewrap"'),
+        ("[sandbox]\nnetwork = 'bridge'", 'sandbox: network must be "none" or "setup"'),
+        ("[sandbox]\nmax_age = '24'", 'sandbox: max_age must be a time such as "90m" or "24h"'),
+        ("[sandbox]\nmax_sandboxes = 0", "sandbox: max_sandboxes must be a whole number above 0"),
+        ("[sandbox]\nrepository = 100", 'sandbox: repository must be a size such as "512m" or "2g"'),
+        ("[sandbox]\ntimeout = 0", "sandbox: timeout must be a number above 0"),
+        ("[sandbox]\nhome = 'large'", 'sandbox: home must be a size such as "512m" or "2g"'),
         ("[project]\nsetup = 'make'", "project: setup must be a list of texts"),
         ("[project]\ntest = ['make']", "project: test must be text"),
         ("[budget]\ntokens = -5", "budget: tokens must be a whole number above 0"),
@@ -211,7 +217,8 @@ def test_a_repository_sets_only_its_project() -> None:
     assert config.repository_settings(b"[project]\ntest = 'make check'\n") == ProjectSettings(test="make check")
     assert config.repository_settings(b"") == ProjectSettings()
     for data, expected in (
-        (b"[sandbox]\nnetwork = 'bridge'", "sandbox cannot be set by a repository"),
+        (b"[sandbox]\nnetwork = 'setup'", "sandbox cannot be set by a repository"),
+        (b"[sandbox]\ndockerfile = 'Dockerfile'", "sandbox cannot be set by a repository"),
         (b"[project]\ntests = 'x'", "unknown key tests; did you mean test?"),
         (b"project = 5", "project must be a table"),
         (b"\xff", "not UTF-8"),

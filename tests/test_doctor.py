@@ -119,11 +119,27 @@ def test_bubblewrap_has_no_filter() -> None:
     )
 
 
+def test_the_isolation_in_force_is_named() -> None:
+    docker = judged()["isolation"].detail
+    for word in ("docker", "own seccomp", "no network", "read-only root", "cgroup v2"):
+        assert word in docker
+    chosen = judged(backend="bubblewrap")["isolation"]
+    assert (chosen.status, chosen.fix) == ("warn", "")
+    for word in ("bubblewrap, reduced isolation", "own seccomp", "no limit on all memory together, the processor"):
+        assert word in chosen.detail
+    assert "you are root" in judged(backend="bubblewrap", root=True)["isolation"].detail
+    assert judged(backend="bubblewrap", bubblewrap="it is not installed")["isolation"].status == "fail"
+    writable = INSIDE + "overlay / overlay rw,relatime 0 0\n"
+    assert "root can be written" in judged(inside=writable)["isolation"].detail
+
+
 @pytest.mark.docker
 def test_isolation_is_in_force_in_docker(tmp_path: Path, default_image: str) -> None:
     found = found_by(run_doctor(tmp_path, "--json"))
     assert (found["docker"]["status"], found["image"]["status"], found["isolation"]["status"]) == ("ok", "ok", "ok")
-    assert "no network" in found["isolation"]["detail"]
+    for word in ("no network", "own seccomp", "read-only root", "cgroup v", "runtime "):
+        assert word in found["isolation"]["detail"]
+    assert not (tmp_path / "data").exists()
 
 
 def test_missing_image_is_told_from_a_missing_engine() -> None:

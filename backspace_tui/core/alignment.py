@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, overload
 
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import PatchSet
 
 from backspace_tui.core.marks import Leg
 
-RUNS: Final = re.compile(r" +|-+|\++")
-"""The runs of one sign in a group's marks."""
+Mark = Literal[" ", "-", "+"]
 
+_MARKS: Final[dict[str, Mark]] = {" ": " ", "-": "-", "+": "+"}
+_RUNS: Final = re.compile(r" +|-+|\++")
 _FIRST_HUNK = re.compile(rb"^@@ -", re.MULTILINE)
 _HEADER = re.compile(rb"\n@@ -([0-9]+)(?:,([0-9]+))? \+([0-9]+)(?:,([0-9]+))? @@[^\n]*(?=\n)")
 _CHANGED = re.compile(r"[-+]+")
@@ -43,6 +45,64 @@ class Group(NamedTuple):
     body: bytes
     old_open: bool = False
     new_open: bool = False
+
+
+class Run(NamedTuple):
+    """Consecutive lines of a group with one mark: how many there are, and their content."""
+
+    mark: str
+    count: int
+    text: bytes
+
+
+class Lines(Sequence[tuple[Mark, bytes]]):
+    """Lines with their marks and without their line feeds, like a tuple of pairs; made when they are first asked for.
+
+    ``marks`` holds each line's mark, and ``body`` is a group's. A large diff has a hundred thousand lines, of which
+    few are ever looked at.
+    """
+
+    __slots__ = ("_body", "_made", "marks")
+
+    def __init__(self, marks: str, body: bytes) -> None:
+        self.marks, self._body = marks, body
+        self._made: tuple[tuple[Mark, bytes], ...] | None = None
+
+    def _all(self) -> tuple[tuple[Mark, bytes], ...]:
+        made = self._made
+        if made is None:
+            texts = [line[1:] for line in self._body[:-1].split(b"\n")]
+            made = self._made = tuple(zip(map(_MARKS.__getitem__, self.marks), texts, strict=True))
+        return made
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Mark, bytes]: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[tuple[Mark, bytes], ...]: ...
+    def __getitem__(self, index: int | slice) -> tuple[Mark, bytes] | tuple[tuple[Mark, bytes], ...]:
+        return self._all()[index]
+
+    def __iter__(self) -> Iterator[tuple[Mark, bytes]]:
+        return iter(self._all())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Lines):
+            return self.marks == other.marks and self._all() == other._all()
+        return self._all() == other if isinstance(other, tuple) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._all())
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+
+def signs(lines: Sequence[tuple[str, bytes]]) -> str:
+    """The mark of each line."""
+    return lines.marks if isinstance(lines, Lines) else "".join([mark for mark, _ in lines])
 
 
 class Span(NamedTuple):
@@ -161,47 +221,73 @@ def spans(diff: bytes) -> tuple[Span, ...]:
     return tuple(found)
 
 
-def align(old: list[bytes], new: list[bytes], diff: bytes) -> tuple[tuple[Group, ...], tuple[Span, ...]]:
-    """The groups and changed runs of ``diff``, proven to lead from ``old`` to ``new`` (see :func:`split_lines`).
+def align(old: list[bytes], new: list[bytes], diff: bytes) -> tuple[Span, ...]:
+    """The changed runs of ``diff``, proven to lead from ``old`` to ``new`` (see :func:`split_lines`).
 
     Raises:
         ValueError: the diff is malformed or is not a diff of these two.
     """
-    groups = read_groups(diff)
-    for group in groups:
-        _check(group, old, new)
-    changed = spans(diff)
+    for _ in proven(old, new, diff):
+        pass
+    return spans(diff)
+
+
+def proven(old: list[bytes], new: list[bytes], diff: bytes) -> Iterator[tuple[Group, list[Run]]]:
+    """Each group of ``diff`` with its runs, proven to lead from ``old`` to ``new``; the proof ends with the last one.
+
+    Raises:
+        ValueError: the diff is malformed or is not a diff of these two.
+    """
     old_at = new_at = 0
-    for span in [*changed, Span(len(old), len(old), len(new), len(new))]:
+    for group in read_groups(diff):
+        start, end = group.old_start, group.new_start
         # Whatever the diff does not mention must be the same on both sides, line endings included: this is
         # what makes "everything chosen" equal to the new side.
-        if span.old_start < old_at or old[old_at : span.old_start] != new[new_at : span.new_start]:
-            raise ValueError(
-                f"the diff does not match the files: it leaves out a difference near old line {old_at + 1}"
-            )
-        old_at, new_at = span.old_end, span.new_end
-    return groups, changed
+        if not (old_at <= start and new_at <= end and old[old_at:start] == new[new_at:end]):
+            raise _other_text(group) if min(start, end) < 0 else _left_out(old_at)
+        yield group, _runs(group, old, new)
+        old_at, new_at = start + group.old_count, end + group.new_count
+    if old[old_at:] != new[new_at:]:
+        raise _left_out(old_at)
 
 
-def _check(group: Group, old: list[bytes], new: list[bytes]) -> None:
-    """Whether the group's lines are those of the two sides."""
+def _runs(group: Group, old: list[bytes], new: list[bytes]) -> list[Run]:
+    """The group's runs, when its lines are those of the two sides."""
     old_at, new_at = group.old_start, group.new_start
+    runs: list[Run] = []
     pieces: list[bytes] = []
-    for run in RUNS.findall(group.marks):
-        sign, count = run[0].encode(), len(run)
-        # Each line ends in its line feed, so that the sign stands between them.
-        if sign == b"+":
+    for run in _RUNS.findall(group.marks):
+        mark, count = run[0], len(run)
+        if mark == "+":
             lines = new[new_at : new_at + count]
+            new_at += count
         else:
             lines = old[old_at : old_at + count]
+            if mark == " ":
+                if lines != new[new_at : new_at + count]:
+                    raise _left_out(old_at)
+                new_at += count
             old_at += count
-        new_at += count if sign != b"-" else 0
+        if len(lines) != count:
+            raise _other_text(group)
+        runs.append(Run(mark, count, b"".join(lines)))
+        # Each line ends in its line feed, so that the sign stands between them.
+        sign = mark.encode()
         piece = sign + sign.join(lines)
         pieces.append(piece if piece.endswith(b"\n") else piece + b"\n")
     # A diff without "\ No newline" markers is taken as it is, but a marker must be true.
     closed = (group.old_open and _complete(old, old_at)) or (group.new_open and _complete(new, new_at))
-    if min(group.old_start, group.new_start) < 0 or closed or b"".join(pieces) != group.body:
-        raise ValueError(f"the diff does not match the files: other text at line {group.old_start + 1}")
+    if closed or b"".join(pieces) != group.body:
+        raise _other_text(group)
+    return runs
+
+
+def _left_out(line: int) -> ValueError:
+    return ValueError(f"the diff does not match the files: it leaves out a difference near old line {line + 1}")
+
+
+def _other_text(group: Group) -> ValueError:
+    return ValueError(f"the diff does not match the files: other text at line {group.old_start + 1}")
 
 
 def _complete(lines: list[bytes], end: int) -> bool:

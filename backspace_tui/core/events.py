@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from backspace_tui.core.marks import Spot
+from backspace_tui.core.protocols import Audit as Audit
 from backspace_tui.core.protocols import ToolCall
 from backspace_tui.core.stages import Outcome, Stage
 
@@ -79,13 +80,15 @@ class Message(Event, frozen=True, tag="message"):
 
     ``kind``: ``prompt`` (a follow-up), ``steer`` (read at the next turn), ``feedback`` (from the critique or a failed
     verification), ``plan``, ``reply`` (the agent's closing words), ``notice`` (for the human alone). ``about`` names
-    what the program wrote for the human with one key: ``redo`` of a hunk, the failing ``tests``.
+    what the program wrote for the human with one key: ``redo`` of a hunk, the failing ``tests``; or to the agent:
+    its ``services`` are gone. ``audit`` is of the command of the project's setup that it tells of.
     """
 
     role: Literal["user", "agent", "program"]
     text: str
     kind: Literal["prompt", "steer", "feedback", "plan", "reply", "notice"] = "notice"
-    about: Literal["", "redo", "tests"] = ""
+    about: Literal["", "redo", "tests", "services"] = ""
+    audit: Audit | None = None
 
 
 class Question(Event, frozen=True, tag="question"):
@@ -182,7 +185,8 @@ class ToolFinished(Event, frozen=True, tag="tool_finished"):
     """A tool call ended; ``text`` is exactly what the model is told.
 
     ``tree`` is W after the call, ``snapshot`` the tree of every file (the rollback point); both are empty when
-    the call changed nothing since the last event that named them.
+    the call changed nothing since the last event that named them. ``audit`` is of the command that it ran, if any,
+    and ``earlier`` of those before, where it needed several.
     """
 
     call_id: str
@@ -193,6 +197,8 @@ class ToolFinished(Event, frozen=True, tag="tool_finished"):
     seconds: float = 0.0
     tree: str = ""
     snapshot: str = ""
+    audit: Audit | None = None
+    earlier: tuple[Audit, ...] = ()
 
 
 class FileEdit(Event, frozen=True, tag="file_edit"):
@@ -256,7 +262,10 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class Verification(Event, frozen=True, tag="verification"):
-    """What the tests say of ``tree``; ``baseline`` is the run on B alone (cached, shown once)."""
+    """What the tests say of ``tree``; ``baseline`` is the run on B alone (cached, shown once).
+
+    ``audit`` is of the command, once it ended.
+    """
 
     tree: str
     verdict: Verdict | Literal["running", "baseline"]
@@ -264,6 +273,7 @@ class Verification(Event, frozen=True, tag="verification"):
     exit_code: int | None = None
     output: str = ""
     seconds: float = 0.0
+    audit: Audit | None = None
 
 
 class GitOperation(Event, frozen=True, tag="git_operation"):
@@ -271,8 +281,9 @@ class GitOperation(Event, frozen=True, tag="git_operation"):
 
     ``operation``: ``base`` (B was imported: ``commit``, ``tree``, ``branch`` the user's branch or empty when
     detached, ``tag`` the nearest one, ``detail`` what the user should know, such as uncommitted changes left out),
-    ``snapshot`` (W and the rollback tree outside a tool call), ``rejected`` and ``restored`` (rejections carried out
-    in W or put back into it: their ``hunks`` and, as ``decisions``, their ``seq``; ``before``, W until then, and
+    ``snapshot`` (W and the rollback tree outside a tool call; ``decisions`` are rejections that were carried out and
+    wait again, since a roll back may have brought their lines back), ``rejected`` and ``restored`` (rejections carried
+    out in W or put back into it: their ``hunks`` and, as ``decisions``, their ``seq``; ``before``, W until then, and
     ``accepted``, A at that moment; ``overtaken`` are those of them that the agent was faster than), ``commit``
     (``commit``, ``tree``, ``branch`` ours), ``push``.
     """

@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Collection, Iterable, Mapping
-from itertools import repeat
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Final, Literal
 
 import msgspec
 
 from backspace_tui.core import units
-from backspace_tui.core.alignment import RUNS, Group, align, read_groups, split_lines
+from backspace_tui.core.alignment import Group, Lines, Mark, Run, proven, read_groups, signs, split_lines
 from backspace_tui.core.staging import Block, blocks, end_lines, stage
-from backspace_tui.core.trees import SYMLINK, File, FileChange
+from backspace_tui.core.trees import SYMLINK, Entry, File, FileChange
 
 __all__ = [
     "Block",
@@ -36,11 +36,9 @@ __all__ = [
 ]
 
 Kind = Literal["text", "mode", "binary", "symlink", "type", "added", "deleted", "rename"]
-Mark = Literal[" ", "-", "+"]
 Choices = Mapping[str, frozenset[int] | None]
 """By a hunk's id the positions of its chosen lines; ``None`` for all of it (see :mod:`backspace_tui.core.units`)."""
 
-_MARKS: Final[dict[str, Mark]] = {" ": " ", "-": "-", "+": "+"}
 _SNIFFED = 8000
 """Git takes a blob for binary when its first 8000 bytes hold a NUL."""
 
@@ -62,7 +60,7 @@ class Hunk(msgspec.Struct, frozen=True, gc=False):
     kind: Kind
     old_start: int
     new_start: int
-    lines: tuple[tuple[Mark, bytes], ...]
+    lines: Sequence[tuple[Mark, bytes]]
     deletions: frozenset[int] = frozenset()
     additions: frozenset[int] = frozenset()
     old_open: bool = False
@@ -76,12 +74,17 @@ class Hunk(msgspec.Struct, frozen=True, gc=False):
     @property
     def old_end(self) -> int:
         """The number after the hunk's last old line."""
-        return self.old_start + sum(mark != "+" for mark, _ in self.lines)
+        return self.old_start + len(self.lines) - self.signs.count("+")
 
     @property
     def new_end(self) -> int:
         """The number after the hunk's last new line."""
-        return self.new_start + sum(mark != "-" for mark, _ in self.lines)
+        return self.new_start + len(self.lines) - self.signs.count("-")
+
+    @property
+    def signs(self) -> str:
+        """The mark of each line."""
+        return signs(self.lines)
 
 
 def is_binary(data: bytes) -> bool:
@@ -281,14 +284,15 @@ class _Ids:
 
 def _whole(ids: _Ids, change: FileChange, kind: Kind, old: bytes, new: bytes) -> Hunk:
     lines: list[tuple[Mark, bytes]] = []
-    for mark, entry, data in (("-", change.old, old), ("+", change.new, new)):
+    sides: tuple[tuple[Mark, Entry | None, bytes], ...] = (("-", change.old, old), ("+", change.new, new))
+    for mark, entry, data in sides:
         if entry is None or kind == "added":
             continue
         if kind != "mode" and entry.mode != SYMLINK and is_binary(data):
             shown = [b"binary file, %d bytes" % len(data)]
         else:
             shown = [line.removesuffix(b"\n") for line in split_lines(data)]
-        lines += [(_MARKS[mark], line) for line in shown]
+        lines += [(mark, line) for line in shown]
     # A link and a file may hold the same bytes; the direction of the change is in the modes.
     modes = [(b"%o" % e.mode if e else b"") for e in (change.old, change.new)] if kind == "type" else [b"", b""]
     name = ids.make(kind, [(old, new), (modes[0], modes[1])])
@@ -302,34 +306,35 @@ def _renamed(ids: _Ids, change: FileChange) -> Hunk:
 
 
 def _text_hunks(ids: _Ids, change: FileChange, old: bytes, new: bytes, diff: bytes) -> list[Hunk]:
-    old_lines, new_lines = split_lines(old), split_lines(new)
-    groups, _ = align(old_lines, new_lines, diff)
-    return [_text_hunk(ids, change.path, group, old_lines, new_lines) for group in groups]
+    groups = proven(split_lines(old), split_lines(new), diff)
+    return [_text_hunk(ids, change.path, group, runs) for group, runs in groups]
 
 
-def _text_hunk(ids: _Ids, path: str, group: Group, old_lines: list[bytes], new_lines: list[bytes]) -> Hunk:
-    lines: list[tuple[Mark, bytes]] = []
-    deletions: list[int] = []
-    additions: list[int] = []
+def _text_hunk(ids: _Ids, path: str, group: Group, runs: list[Run]) -> Hunk:
+    deletions: list[range] = []
+    additions: list[range] = []
     changed: list[tuple[bytes, bytes]] = []
-    old, new = group.old_start, group.new_start
-    before: Mark = " "
-    for run in RUNS.findall(group.marks):
-        mark, count = _MARKS[run[0]], len(run)
-        text = b"".join(new_lines[new : new + count] if mark == "+" else old_lines[old : old + count])
-        # Everything is done a run at a time: a large diff has a hundred thousand lines.
-        lines.extend(zip(repeat(mark), text.removesuffix(b"\n").split(b"\n")))
-        if mark != " ":
+    old, new = group.old_start + 1, group.new_start + 1
+    ends = {"-": b"\n", "+": b"\n"}
+    before = " "
+    for mark, count, text in runs:
+        if mark == " ":
+            ends["-"] = ends["+"] = text
+            old += count
+            new += count
+        else:
             if before == " ":
                 changed.append((b"", b""))
             out, into = changed[-1]
-            changed[-1] = (out + text, into) if mark == "-" else (out, into + text)
-        if mark == "-":
-            deletions.extend(range(old + 1, old + count + 1))
-        elif mark == "+":
-            additions.extend(range(new + 1, new + count + 1))
-        old += count if mark != "+" else 0
-        new += count if mark != "-" else 0
+            ends[mark] = text
+            if mark == "-":
+                changed[-1] = (out + text, into)
+                deletions.append(range(old, old + count))
+                old += count
+            else:
+                changed[-1] = (out, into + text)
+                additions.append(range(new, new + count))
+                new += count
         before = mark
     return Hunk(
         ids.make("text", changed),
@@ -337,9 +342,9 @@ def _text_hunk(ids: _Ids, path: str, group: Group, old_lines: list[bytes], new_l
         "text",
         group.old_start + 1,
         group.new_start + 1,
-        tuple(lines),
-        frozenset(deletions),
-        frozenset(additions),
-        bool(group.old_count) and not old_lines[old - 1].endswith(b"\n"),
-        bool(group.new_count) and not new_lines[new - 1].endswith(b"\n"),
+        Lines(group.marks, group.body),
+        frozenset(chain.from_iterable(deletions)),
+        frozenset(chain.from_iterable(additions)),
+        not ends["-"].endswith(b"\n"),
+        not ends["+"].endswith(b"\n"),
     )

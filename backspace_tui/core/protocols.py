@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
 
-from backspace_tui.core.trees import File
-
-
-class Cancelled(Exception):
-    """The user stopped what was going on."""
-
-
-class CancelToken(Protocol):
-    """A one-way switch that another thread may flip."""
-
-    @property
-    def cancelled(self) -> bool: ...
-
-    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call ``callback`` once, from the cancelling thread; at once if already cancelled.
-
-        Returns a function that takes the registration back.
-        """
-        ...
-
+from backspace_tui.core.cancellation import Cancelled as Cancelled
+from backspace_tui.core.cancellation import CancelToken as CancelToken
+from backspace_tui.core.sandboxes import Audit as Audit
+from backspace_tui.core.sandboxes import OutputSink as OutputSink
+from backspace_tui.core.sandboxes import Result as Result
+from backspace_tui.core.sandboxes import Sandbox as Sandbox
+from backspace_tui.core.sandboxes import SandboxError as SandboxError
+from backspace_tui.core.sandboxes import SandboxFactory as SandboxFactory
+from backspace_tui.core.sandboxes import SandboxGone as SandboxGone
+from backspace_tui.core.sandboxes import SandboxSpec as SandboxSpec
+from backspace_tui.core.sandboxes import Service as Service
+from backspace_tui.core.sandboxes import Shell as Shell
 
 # Model
 
@@ -121,145 +113,6 @@ class Model(Protocol):
             ModelUnavailable: every model failed.
             RequestRefused: the request is outside what this model can do.
             Cancelled: ``cancel`` was flipped; partial output is discarded.
-        """
-        ...
-
-
-# Sandbox
-
-
-class Result(msgspec.Struct, frozen=True):
-    """How a command ended.
-
-    ``exit_code`` is ``None`` when it was killed (``timed_out`` or ``cancelled``), and ``128 + n`` after signal
-    ``n``. ``stdout`` and ``stderr`` are raw and capped; ``dropped`` counts the bytes left out of each stream's
-    middle, where a line names the gap. ``limit`` names the setting to raise when a limit ended the command.
-    ``duration`` is in seconds.
-    """
-
-    exit_code: int | None
-    stdout: bytes
-    stderr: bytes
-    timed_out: bool = False
-    duration: float = 0.0
-    cancelled: bool = False
-    dropped: int = 0
-    limit: str = ""
-
-
-class SandboxError(Exception):
-    """The sandbox could not do what was asked; the text is one line that says what to do."""
-
-
-class SandboxGone(SandboxError):
-    """The sandbox died (engine restart, kill, crash): open another and load the last snapshot."""
-
-
-class Service(msgspec.Struct, frozen=True):
-    """A background command; ``output`` is the raw end of what it printed, both streams."""
-
-    name: str
-    command: str
-    running: bool
-    exit_code: int | None = None
-    output: bytes = b""
-
-
-OutputSink = Callable[[Literal["stdout", "stderr"], bytes], None]
-
-
-class Sandbox(Protocol):
-    """A running workspace that holds the agent's files. One command runs at a time; paths are relative to it."""
-
-    @property
-    def label(self) -> str:
-        """What stands on the status line, such as ``docker, no net`` or ``bubblewrap, reduced isolation``."""
-        ...
-
-    def load(self, files: Mapping[str, File]) -> None:
-        """Make the workspace hold exactly ``files`` (and a throwaway ``.git`` where git is installed)."""
-        ...
-
-    def export(self) -> dict[str, File]:
-        """Every regular file and symbolic link outside ``.git``, validated; anything else is left out."""
-        ...
-
-    def run(
-        self,
-        command: str | Sequence[str],
-        *,
-        timeout: float | None = None,
-        on_output: OutputSink | None = None,
-        cancel: CancelToken | None = None,
-    ) -> Result:
-        """Run a shell line or an argument list in the workspace and kill whatever it leaves behind.
-
-        ``timeout`` is in seconds (default 120). ``on_output`` is called from the calling thread.
-        """
-        ...
-
-    def read_file(self, path: str) -> bytes:
-        """The content of a regular file; never follows a link out of the workspace.
-
-        Raises:
-            FileNotFoundError, IsADirectoryError, PermissionError: as for :func:`open`.
-        """
-        ...
-
-    def write_file(self, path: str, data: bytes, mode: int | None = None) -> None:
-        """Create or replace a file, with its folders; ``mode`` (a git mode) defaults to the present one or 100644."""
-        ...
-
-    def delete_file(self, path: str) -> None:
-        """Remove a file or link, and folders that became empty."""
-        ...
-
-    def start_service(self, name: str, command: str) -> None:
-        """Start a background command that outlives later commands, until stopped or :meth:`close`.
-
-        Raises:
-            ValueError: a service of that name is running.
-        """
-        ...
-
-    def list_processes(self) -> list[Service]:
-        """The services, running or ended."""
-        ...
-
-    def stop_service(self, name: str) -> None:
-        """Kill a service with all that it started; raises :class:`KeyError` where there is none of that name."""
-        ...
-
-    def close(self) -> None:
-        """End every process and remove all that was made; may be called twice, and from another thread."""
-        ...
-
-
-class SandboxSpec(msgspec.Struct, frozen=True):
-    """What a session wants of its sandboxes. Sizes are docker's: ``512m``, ``2g``."""
-
-    backend: str = "docker"
-    image: str = ""
-    memory: str = "2g"
-    cpus: float = 2.0
-    pids: int = 512
-    workspace: str = "1g"
-    network: str = "none"
-    profile: str = "default"
-    setup: tuple[str, ...] = ()
-    setup_root: tuple[str, ...] = ()
-
-
-class SandboxFactory(Protocol):
-    """Opens sandboxes for a session: the agent's, and a fresh one for each verification."""
-
-    def open(self, files: Mapping[str, File], *, session: str, purpose: str, tag: str = "") -> Sandbox:
-        """A started sandbox that holds ``files``; ``purpose`` is ``agent`` or ``verify``.
-
-        ``tag`` is a tag for the throwaway repository, since version numbers are often made from the nearest one.
-
-        Raises:
-            SandboxError: no engine, no image, engine full: with the one thing to do.
         """
         ...
 

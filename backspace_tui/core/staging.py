@@ -37,7 +37,7 @@ def blocks(base: bytes, work: bytes, diff: bytes) -> tuple[Block, ...]:
             span.new_start + 1,
             tuple(new[span.new_start : span.new_end]),
         )
-        for span in align(old, new, diff)[1]
+        for span in align(old, new, diff)
     )
 
 
@@ -55,7 +55,7 @@ def stage(base: bytes, work: bytes, diff: bytes, deletions: frozenset[int], addi
         ValueError: a number names no such line of the diff, or the diff is not one of these two blobs.
     """
     old, new = split_lines(base), split_lines(work)
-    _, changed = align(old, new, diff)
+    changed = align(old, new, diff)
     result: list[bytes] = []
     at = taken = 0
     for span in changed:

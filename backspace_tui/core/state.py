@@ -307,6 +307,7 @@ def _git(state: SessionState, event: ev.GitOperation) -> SessionState:
                 snapshot=event.tree,
             )
         case "snapshot":
+            state = replace(state, rejected=_waiting_again(state.rejected, event.decisions))
             return _moved(state, event.tree, event.snapshot)
         case "rejected":
             applied = {
@@ -326,6 +327,11 @@ def _git(state: SessionState, event: ev.GitOperation) -> SessionState:
             return replace(state, commits=commits, committed_tree=event.tree, branch=event.branch)
         case _:
             return state
+
+
+def _waiting_again(rejected: dict[int, ev.Rejected], decisions: tuple[int, ...]) -> dict[int, ev.Rejected]:
+    again = {seq: replace(rejected[seq], applied=False, overtaken=False) for seq in decisions if seq in rejected}
+    return rejected | again if again else rejected
 
 
 def _rejected(decision: ev.Decision) -> ev.Rejected:

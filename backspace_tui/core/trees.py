@@ -6,7 +6,7 @@ turn back into the same bytes with :func:`os.fsencode`. They are relative, use `
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
@@ -52,16 +52,18 @@ def in_the_way(present: Collection[str], files: Mapping[str, File | None]) -> tu
     if not fresh:
         return None
     after = {path for path in present if files.get(path, True) is not None}.union(fresh)
-    folders = {folder: path for path in after for folder in _folders(path)}
+    folders = {folder: path for path in after for folder in folders_above(path)}
     for path in fresh:
         if path in folders:
             return path, folders[path]
-        for folder in _folders(path):
+        for folder in folders_above(path):
             if folder in after:
                 return path, folder
     return None
 
 
-def _folders(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+def folders_above(path: str) -> Iterator[str]:
+    """The folders that ``path`` lies in, the nearest first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path

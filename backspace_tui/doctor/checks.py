@@ -19,7 +19,7 @@ Status = Literal["ok", "warn", "fail"]
 SMALLEST_GIT: Final = (2, 25)
 """``git fast-import`` and partial history as they are used here."""
 
-INSIDE: Final = ("cat", "/proc/self/status", "/proc/net/dev")
+INSIDE: Final = ("cat", "/proc/self/status", "/proc/net/dev", "/proc/mounts")
 """What is asked inside of a sandbox to see whether its isolation is in force."""
 
 LITTLE_SPACE: Final = 1 << 30
@@ -82,7 +82,8 @@ class Facts:
     """Everything that was probed.
 
     ``bubblewrap`` is why it does not work, empty where it does. ``inside`` is what a sandbox of the best kind that
-    works here says of itself (:data:`INSIDE`), empty where none was opened; ``sandbox_problem`` is why that failed.
+    works here, or of ``backend`` where the settings name another, says of itself (:data:`INSIDE`), empty where none was
+    opened; ``sandbox_problem`` is why that failed.
     """
 
     git: str
@@ -101,6 +102,7 @@ class Facts:
     user: str
     root: bool
     installers: tuple[str, ...]
+    backend: str = "docker"
 
 
 def exit_code(checks: Sequence[Check]) -> int:
@@ -163,19 +165,40 @@ def check_sandbox(facts: Facts) -> list[Check]:
 
 
 def _isolation(facts: Facts, fix: str) -> Check:
+    """What is in force for the backend that the settings choose, as a sandbox that was opened tells it."""
     engine = facts.engine
+    if facts.backend == "bubblewrap" and facts.bubblewrap:
+        return Check("isolation", "fail", f"[sandbox] backend is bubblewrap: {facts.bubblewrap}", "backspace-tui demo")
     if not engine.ok and facts.bubblewrap:
         return Check("isolation", "fail", "neither docker nor bubblewrap works: nothing can be run", fix)
     if facts.sandbox_problem:
         return Check("isolation", "fail", f"no sandbox can be opened: {facts.sandbox_problem}", "backspace-tui demo")
-    holes = weaknesses(facts.inside, filtered=engine.ok) if facts.inside else []
+    docker = engine.ok and facts.backend != "bubblewrap"
+    holes = weaknesses(facts.inside, filtered=docker) if facts.inside else []
     if holes:
         return Check("isolation", "fail", f"a sandbox was opened, but {', '.join(holes)}", "docker info")
-    seen = "no network, no capabilities, not root" if facts.inside else "not tried before the image is made"
-    if engine.ok:
-        return Check("isolation", "ok", f"docker: {seen}; {engine.isolation}")
-    detail = f"only bubblewrap, reduced isolation: {seen}; no limit on all memory or on the processor, no seccomp"
-    return Check("isolation", "warn", detail, fix)
+    seen = (
+        "no network, no capabilities, not root, read-only root"
+        if facts.inside
+        else "not tried before the image is made"
+    )
+    if docker:
+        own = "our own seccomp filter, " if facts.inside else ""
+        return Check("isolation", "ok", f"docker: {own}{seen}; limits by {engine.isolation}")
+    chosen = "bubblewrap" if facts.backend == "bubblewrap" else "only bubblewrap"
+    filtered = _field(facts.inside, "Seccomp") == "2"
+    missing = ["all memory together", "the processor", "the number of files"]
+    missing += ["threads and services (you are root)"] if facts.root else []
+    detail = (
+        f"{chosen}, reduced isolation: {'our own seccomp filter' if filtered else 'no seccomp'}, {seen}; "
+        f"the host's programs; no limit on {', '.join(missing[:-1])} or {missing[-1]}"
+    )
+    return Check("isolation", "warn", detail, fix if facts.backend != "bubblewrap" else "")
+
+
+def _field(inside: str, name: str) -> str:
+    found = re.search(rf"^{name}:\s*(\S+)", inside, re.M)
+    return found[1] if found else ""
 
 
 def weaknesses(inside: str, *, filtered: bool) -> list[str]:
@@ -192,6 +215,9 @@ def weaknesses(inside: str, *, filtered: bool) -> list[str]:
         found.append("no system call is filtered")
     if set(re.findall(r"^\s*([\w.@-]+):\s*\d+(?:\s+\d+){15}\s*$", inside, re.M)) - {"lo"}:
         found.append("there is a network")
+    root = re.search(r"^\S+ / \S+ (\S+)", inside, re.M)
+    if root and "ro" not in root[1].split(","):
+        found.append("its root can be written to")
     return found
 
 

@@ -35,17 +35,19 @@ def probe() -> Facts:
         except SandboxError as problem:
             engine = EngineStatus(False, str(problem), "docker info")
     bubblewrap = probe_bubblewrap()
-    inside = sandbox_problem = ""
-    if (engine.ok and image is not None and image.ok) or (not engine.ok and not bubblewrap):
-        try:
-            inside = _inside("docker" if engine.ok else "bubblewrap")
-        except SandboxError as problem:
-            sandbox_problem = str(problem)
     settings, settings_problem = config.Settings(), ""
     try:
         settings = config.load()
     except config.ConfigError as problem:
         settings_problem = str(problem)
+    inside = sandbox_problem = ""
+    wanted = settings.sandbox.backend
+    backend = "docker" if engine.ok and wanted != "bubblewrap" else "bubblewrap"
+    if (backend == "docker" and image is not None and image.ok) or (backend == "bubblewrap" and not bubblewrap):
+        try:
+            inside = _inside(backend)
+        except SandboxError as problem:
+            sandbox_problem = str(problem)
     return Facts(
         git=_output("git", "--version"),
         engine=engine,
@@ -63,6 +65,7 @@ def probe() -> Facts:
         user=_user(),
         root=os.geteuid() == 0,
         installers=tuple(name for name in INSTALLERS if shutil.which(name)),
+        backend=wanted,
     )
 
 
@@ -87,7 +90,7 @@ def _inside(backend: str) -> str:
     from backspace_tui.core.protocols import SandboxError, SandboxSpec
     from backspace_tui.sandbox.factory import Factory
 
-    box = Factory(SandboxSpec(backend=backend)).open({}, session="doctor", purpose="verify")
+    box = Factory(SandboxSpec(backend=backend)).open({}, session="doctor", purpose="doctor")
     try:
         result = box.run(list(INSIDE), timeout=10)
     finally:

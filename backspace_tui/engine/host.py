@@ -15,7 +15,9 @@ import msgspec
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
+from backspace_tui.core.protocols import Audit
 from backspace_tui.core.terminal_text import clean
+from backspace_tui.engine.audit import audited
 from backspace_tui.engine.driver import drive
 from backspace_tui.engine.job import Control, Job, Parts
 from backspace_tui.engine.recorder import Recorder
@@ -97,25 +99,34 @@ def _first_event(log: EventLog, request: cmd.HostRequest) -> ev.SessionStarted:
 
 def _job(directory: Path, request: cmd.HostRequest, started: ev.SessionStarted, log: EventLog, parts: Parts) -> Job:
     recorder = Recorder(log)
-    parts.progress.listener = lambda line: _notice(recorder, line)
+    parts.progress.listener = lambda line: _notice(recorder, parts, line)
     git_dir = directory / "repo.git"
     repository = BareRepository.open(git_dir) if git_dir.exists() else BareRepository.create(git_dir)
     objects = Objects(git_dir)
-    return Job(
+    control = Control()
+    job = Job(
         directory=directory,
         recorder=recorder,
         repository=repository,
         objects=objects,
-        workspace=Workspace(started.session, parts.sandboxes, repository, objects, recorder),
+        workspace=Workspace(started.session, parts.sandboxes, repository, objects, recorder, lambda: control.cancel),
         parts=parts,
-        control=Control(),
+        control=control,
         exit_when_waiting=request.exit_when_waiting,
         idle_timeout=request.idle_timeout,
     )
+    parts.progress.auditor = lambda audit: _tell(job, audit)
+    return job
 
 
-def _notice(recorder: Recorder, line: str) -> None:
-    recorder.emit(ev.Message(role="program", text=clean(line)))
+def _notice(recorder: Recorder, parts: Parts, line: str) -> None:
+    recorder.emit(ev.Message(role="program", text=parts.redactor.redact(clean(line))))
+
+
+def _tell(job: Job, audit: Audit) -> None:
+    how = f"exit code {audit.exit_code}" if audit.exit_code is not None else audit.ended or "killed"
+    text = f"{how} after {audit.seconds or 0:.1f} s"
+    job.recorder.emit(ev.Message(role="program", text=text, audit=audited(job, audit, "setup")))
 
 
 def _handle_signals(job: Job) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from backspace_tui.config import Settings
 from backspace_tui.core import commands as cmd
-from backspace_tui.core.protocols import Forge, Model, SandboxFactory
+from backspace_tui.core.protocols import Audit, Forge, Model, SandboxFactory
 from backspace_tui.core.redact import Redactor
 from backspace_tui.core.stages import Outcome
 from backspace_tui.core.state import SessionState
@@ -31,10 +31,16 @@ class Progress:
 
     def __init__(self) -> None:
         self.listener: Callable[[str], None] | None = None
+        self.auditor: Callable[[Audit], None] | None = None
 
     def __call__(self, line: str) -> None:
         if self.listener is not None:
             self.listener(line)
+
+    def audit(self, audit: Audit) -> None:
+        """A command of the project's setup ended."""
+        if self.auditor is not None:
+            self.auditor(audit)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -22,12 +22,15 @@ from backspace_tui.repository.errors import GitFailed, RepositoryError
 from backspace_tui.repository.fast_import import EMPTY_TREE, blob_oid, check_oid, make_tree
 from backspace_tui.repository.git import Runner
 from backspace_tui.repository.ignored import ignored_by, is_cache
+from backspace_tui.repository.loose import Loose, TooMuch
 from backspace_tui.repository.source import Source
+from backspace_tui.repository.work import Tracked, inside, to_work
 
 __all__ = ["EMPTY_TREE", "BareRepository", "Base"]
 
 _ABSENT: Final = "0" * 40
 _ANY: Final = "any"
+_MAX_ARGUMENTS: Final = 100
 
 
 class BareRepository:
@@ -39,6 +42,8 @@ class BareRepository:
         self._mutex = threading.RLock()
         # Blobs that are known to be here need not be sent again with every snapshot.
         self._known: set[str] = set()
+        self._loose = Loose(self._git, path)
+        self._tracked: tuple[str, Tracked] = ("", Tracked({}))
 
     @classmethod
     def create(cls, path: Path) -> BareRepository:
@@ -88,14 +93,16 @@ class BareRepository:
         include_dirty: bool = False,
         progress: Progress | None = None,
         cancel: CancelToken | None = None,
+        most: int | None = None,
     ) -> Base:
         """Bring HEAD of ``source`` in, alone; with ``include_dirty`` a commit of the user's changes stands on it.
 
         Raises:
+            RepositoryTooLarge: the files of the base hold more than ``most`` bytes; nothing was copied.
             RepositoryError: it cannot be reached or read.
             Cancelled: ``cancel`` was flipped.
         """
-        return base_import.import_base(self._git, source, include_dirty, progress, cancel)
+        return base_import.import_base(self._git, source, include_dirty, progress, cancel, most)
 
     def write_blob(self, data: bytes) -> str:
         """Store ``data``; its object id."""
@@ -123,7 +130,10 @@ class BareRepository:
         if not changes:
             return tree or EMPTY_TREE
         with self._mutex:
-            return make_tree(self._git, tree or EMPTY_TREE, changes, self._known)
+            try:
+                return self._loose.amend(tree or EMPTY_TREE, changes, self._known)
+            except TooMuch:
+                return make_tree(self._git, tree or EMPTY_TREE, changes, self._known)
 
     def work_tree(self, snapshot_tree: str, base_tree: str) -> tuple[str, int]:
         """W, and how many paths it leaves out: ``snapshot_tree`` without untracked caches and ignored paths.
@@ -138,11 +148,52 @@ class BareRepository:
                 restored[path] = old
             elif old is None and new is not None:
                 added.append(path)
-        left_out = {path for path in added if is_cache(path) or _inside(path, restored)}
+        # A file in the place of a folder took the submodules with it.
+        for link in [path for path in restored if inside(path, added)]:
+            del restored[link]
+        left_out = {path for path in added if is_cache(path) or inside(path, restored)}
         with self._mutex:
             left_out |= ignored_by(self._git, self.path, base_tree, [path for path in added if path not in left_out])
         changes: dict[str, File | Entry | None] = dict.fromkeys(left_out)
         return self.amend_tree(snapshot_tree, changes | restored), len(left_out)
+
+    def work_changes(
+        self, base_tree: str, changes: Mapping[str, File | Entry | None]
+    ) -> dict[str, File | Entry | None]:
+        """How W follows ``changes`` to a snapshot, none of them near a submodule; it costs what they are.
+
+        Amended so, W is what :meth:`work_tree` would give.
+        """
+
+        def ignored(paths: Collection[str]) -> set[str]:
+            with self._mutex:
+                return ignored_by(self._git, self.path, base_tree, paths)
+
+        return to_work(self.tracked(base_tree), changes, ignored)
+
+    def tracked(self, base_tree: str) -> Tracked:
+        """The paths of ``base_tree``, remembered, since a session has one base."""
+        with self._mutex:
+            if self._tracked[0] != base_tree:
+                self._tracked = (base_tree, Tracked(self.lookup(base_tree)))
+            return self._tracked[1]
+
+    def lookup(self, tree: str, paths: Collection[str] = ()) -> dict[str, Entry]:
+        """What ``tree`` holds at ``paths``, folders left out; without any, every path of it."""
+        found = {}
+        which = list(paths) if 0 < len(paths) <= _MAX_ARGUMENTS else []
+        for record in self._git.run(
+            "ls-tree", *([] if which else ["-r"]), "-z", "--full-tree", check_oid(tree), "--", *which
+        ).split(b"\0")[:-1]:
+            head, _, raw = record.partition(b"\t")
+            mode, kind, oid = head.decode("ascii").split(" ")
+            if kind != "tree":
+                found[os.fsdecode(raw)] = Entry(int(mode, 8), oid)
+        return {path: found[path] for path in paths if path in found} if paths else found
+
+    def differences(self, old: str, new: str) -> dict[str, Entry | None]:
+        """What the paths that differ hold in the tree ``new``; ``None``: nothing."""
+        return {path: entry for path, _, entry in self._differences(old, new)} if old != new else {}
 
     def merge(self, base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
         """Both changes of one text file, or ``None`` where they touch the same lines or a side is binary."""
@@ -198,11 +249,3 @@ class BareRepository:
 
 def _entry(mode: str, oid: str) -> Entry | None:
     return Entry(int(mode, 8), oid) if int(mode, 8) else None
-
-
-def _inside(path: str, folders: Mapping[str, object]) -> bool:
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        if path in folders:
-            return True
-    return False

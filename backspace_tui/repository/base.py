@@ -17,7 +17,7 @@ from backspace_tui.core.protocols import CancelToken
 from backspace_tui.core.terminal_text import visible
 from backspace_tui.repository import cache, dirty, urls
 from backspace_tui.repository.check import inspect
-from backspace_tui.repository.errors import GitFailed, RepositoryError
+from backspace_tui.repository.errors import GitFailed, RepositoryError, RepositoryTooLarge
 from backspace_tui.repository.git import Runner, pipe
 from backspace_tui.repository.source import Source
 
@@ -57,22 +57,26 @@ def import_base(
     include_dirty: bool,
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
+    most: int | None = None,
 ) -> Base:
     """Bring the base of ``source`` into the bare repository; may be repeated.
 
     Raises:
+        RepositoryTooLarge: its files hold more than ``most`` bytes; nothing was copied.
         RepositoryError: unreachable, damaged, no commit, uncommitted changes that cannot be read.
         Cancelled: ``cancel`` was flipped.
     """
     tell = progress or (lambda _: None)
     if source.path is None:
-        return _from_url(bare, source, tell, cancel)
-    return _from_path(bare, source.path, include_dirty, tell, cancel)
+        return _from_url(bare, source, tell, cancel, most)
+    return _from_path(bare, source.path, include_dirty, tell, cancel, most)
 
 
-def _from_url(bare: Runner, source: Source, tell: Progress, cancel: CancelToken | None) -> Base:
+def _from_url(bare: Runner, source: Source, tell: Progress, cancel: CancelToken | None, most: int | None) -> Base:
     with cache.fetched(source.url, source.ref, tell, cancel) as clone:
+        _check_size(clone.runner, clone.commit, most, cancel)
         _copy(bare, clone.runner, clone.commit, (clone.commit,), cancel)
+        _check_size(bare, clone.commit, most, cancel)
         name, email = _identity(Runner.of_user(Path("/")))
     return Base(
         commit=clone.commit,
@@ -88,9 +92,12 @@ def _from_url(bare: Runner, source: Source, tell: Progress, cancel: CancelToken 
     )
 
 
-def _from_path(bare: Runner, path: Path, include_dirty: bool, tell: Progress, cancel: CancelToken | None) -> Base:
+def _from_path(
+    bare: Runner, path: Path, include_dirty: bool, tell: Progress, cancel: CancelToken | None, most: int | None
+) -> Base:
     found = inspect(path)
     user = Runner.of_user(found.top)
+    _check_size(user, found.commit, most, cancel)
     tell("looking for uncommitted changes")
     changes = dirty.uncommitted(user, cancel)
     name, email = _identity(user)
@@ -98,12 +105,15 @@ def _from_path(bare: Runner, path: Path, include_dirty: bool, tell: Progress, ca
     with _scratch(bare) as scratch:
         if include_dirty and changes:
             tell(f"reading {len(changes)} uncommitted changes")
+            _check_changes(found.top, changes, most)
             user = dirty.beside(user, scratch)
             tree = dirty.tree_with(user, changes, cancel)
             when = datetime.now().astimezone()
             commit = commit_tree(user, tree, (found.commit,), DIRTY_MESSAGE, name, email, when)
+            _check_size(user, commit, most, cancel)
         tell(f"copying {visible(found.branch) or 'HEAD'} at {found.commit[:10]}")
         _copy(bare, user, found.commit, (commit,), cancel)
+    _check_size(bare, commit, most, cancel)
     remote, upstream = _remote(user, found.branch)
     return Base(
         commit=commit,
@@ -118,6 +128,30 @@ def _from_path(bare: Runner, path: Path, include_dirty: bool, tell: Progress, ca
         author_email=email,
         tag=_quiet(user, "describe", "--tags", "--abbrev=0", found.commit),
     )
+
+
+def _check_size(user: Runner, commit: str, most: int | None, cancel: CancelToken | None) -> None:
+    """Look at what the objects tell; blobs of a partial clone that are not here stay there, and are not counted."""
+    if most is None:
+        return
+    here = user.with_environment({"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"})
+    try:
+        entries = here.run("ls-tree", "-r", "-l", "-z", commit, cancel=cancel).split(b"\0")
+    except GitFailed:
+        return
+    sizes = [entry.partition(b"\t")[0].rpartition(b" ")[2] for entry in entries]
+    size = sum(int(text) for text in sizes if text.isdigit())
+    if size > most:
+        raise RepositoryTooLarge(size)
+
+
+def _check_changes(top: Path, changes: tuple[str, ...], most: int | None) -> None:
+    size = 0
+    for path in changes:
+        with contextlib.suppress(OSError):
+            size += os.lstat(top / path).st_size
+    if most is not None and size > most:
+        raise RepositoryTooLarge(size)
 
 
 def commit_tree(

@@ -1,6 +1,8 @@
-"""The one error of this ring."""
+"""The errors of this ring."""
 
 from __future__ import annotations
+
+from backspace_tui.core.sizes import show_megabytes
 
 
 class RepositoryError(Exception):
@@ -14,3 +16,11 @@ class GitFailed(RepositoryError):
         super().__init__(message)
         self.status = status
         self.stderr = stderr
+
+
+class RepositoryTooLarge(RepositoryError):
+    """The files of a base hold ``size`` bytes, more than may be copied."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the repository holds {show_megabytes(size)}")
+        self.size = size

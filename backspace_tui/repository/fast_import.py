@@ -58,27 +58,38 @@ def check_oid(oid: str) -> str:
     return oid
 
 
+def checked(changes: Mapping[str, File | Entry | None]) -> Iterator[tuple[bytes, File | Entry | None]]:
+    """The changes with their paths as bytes.
+
+    Raises:
+        RepositoryError: a path or mode no tree may hold, a path that is both file and folder.
+    """
+    _refuse_conflicts(changes)
+    for path, change in changes.items():
+        if isinstance(change, File) and change.mode not in _FILE_MODES:
+            raise RepositoryError(f"{change.mode:o} is not the mode of a file")
+        if isinstance(change, Entry) and change.mode not in (*_FILE_MODES, GITLINK):
+            raise RepositoryError(f"{change.mode:o} is not the mode of a file")
+        yield check_path(path, None if change is None else change.mode), change
+
+
 def _stream(
     base: str, changes: Mapping[str, File | Entry | None], known: set[str], written: set[str]
 ) -> Iterator[bytes]:
-    _refuse_conflicts(changes)
+    paths = list(checked(changes))
     yield b"feature done\ncommit %s\ncommitter backspace-tui <> 0 +0000\ndata 0\n" % _REF
     if base != EMPTY_TREE:
         yield b'M 040000 %s ""\n' % check_oid(base).encode("ascii")
-    for path, change in changes.items():
+    for raw, change in paths:
         if change is None:
-            yield b"D %s\n" % quote(check_path(path))
-    for path, change in changes.items():
+            yield b"D %s\n" % quote(raw)
+    for raw, change in paths:
         if change is None:
             continue
-        name = quote(check_path(path, change.mode))
+        name = quote(raw)
         if isinstance(change, Entry):
-            if change.mode not in (*_FILE_MODES, GITLINK):
-                raise RepositoryError(f"{change.mode:o} is not the mode of a file")
             yield b"M %06o %s %s\n" % (change.mode, check_oid(change.oid).encode("ascii"), name)
             continue
-        if change.mode not in _FILE_MODES:
-            raise RepositoryError(f"{change.mode:o} is not the mode of a file")
         oid = blob_oid(change.data)
         if oid in known:
             yield b"M %06o %s %s\n" % (change.mode, oid.encode("ascii"), name)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from backspace_tui.sandbox.bubblewrap import probe_bubblewrap
-    from backspace_tui.sandbox.docker import prune
     from backspace_tui.sandbox.engine import EngineStatus, probe_engine
     from backspace_tui.sandbox.factory import Factory
     from backspace_tui.sandbox.images import ImageStatus, build, ensure_image, image_status
+    from backspace_tui.sandbox.leftovers import prune
     from backspace_tui.sandbox.library import exec_command, open_sandbox
 
 _HOMES = {
@@ -30,7 +30,7 @@ _HOMES = {
     "open_sandbox": "library",
     "probe_bubblewrap": "bubblewrap",
     "probe_engine": "engine",
-    "prune": "docker",
+    "prune": "leftovers",
 }
 
 __all__ = [

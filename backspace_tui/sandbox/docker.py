@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import struct
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from backspace_tui.core.protocols import SandboxError
 from backspace_tui.paths import resource_dir
-from backspace_tui.sandbox import engine
+from backspace_tui.sandbox import engine, leftovers
 from backspace_tui.sandbox.client import SupervisedSandbox
+from backspace_tui.sandbox.leftovers import LABEL, boot_id, owner_is_gone, owner_labels, prune, start_time
 from backspace_tui.sandbox.limits import Limits
+from backspace_tui.sandbox.refusals import refusal, unlimited
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -25,15 +26,27 @@ if TYPE_CHECKING:
 UID: Final = 1000
 HOME: Final = "/home/agent"
 SUPERVISOR: Final = "/usr/lib/backspace/supervisor.py"
-LABEL: Final = "io.backspace-tui.owner"
+SHARED_MEMORY: Final = 64 * 1024 * 1024
+# System V objects outlive their processes, which nothing but a limit of their own ends.
+SYSCTLS: Final = {
+    "kernel.shmmax": str(SHARED_MEMORY),
+    "kernel.shmall": str(SHARED_MEMORY // 4096),
+    "kernel.shm_rmid_forced": "1",
+    "kernel.msgmni": "16",
+}
+__all__ = ["LABEL", "boot_id", "open_container", "owner_is_gone", "owner_labels", "prune", "start_time"]
+
+COMMIT_SECONDS: Final = 900
 _FRAME: Final = struct.Struct(">BxxxL")
 
 
-def environment(home: str = HOME) -> dict[str, str]:
-    """What a command sees; nothing of the host's own environment gets in."""
+SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def environment(home: str = HOME, path: str = "") -> dict[str, str]:
+    """What a command sees; nothing of the host's own environment gets in. ``path`` holds an image's own folders."""
     return {
-        "PATH": f"{home}/.venv/bin:/opt/venv/bin:{home}/.local/bin:/usr/local/sbin:/usr/local/bin:"
-        "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": ":".join(filter(None, (f"{home}/.venv/bin:/opt/venv/bin:{home}/.local/bin", path, SYSTEM_PATH))),
         "HOME": home,
         "USER": "agent",
         "LOGNAME": "agent",
@@ -108,6 +121,14 @@ class ContainerChannel:
             raise OSError(lines[-1][:200])
         return data
 
+    def commit(self, name: str, changes: list[str]) -> str:
+        """Keep the container's file system, mounts excepted, as the image ``name``; returns the image's id."""
+        repository, _, tag = name.rpartition(":")
+        api: Any = self._client.api
+        # Large layers take their time.
+        api.timeout = COMMIT_SECONDS
+        return str(_guarded(lambda: api.commit(self._container, repository, tag, changes=changes))["Id"])
+
     def kill(self) -> None:
         with self._kill_once:
             if self._killed:
@@ -115,15 +136,8 @@ class ContainerChannel:
             self._killed = True
             self._attached.close()
             # Also where auto-remove is at work already; "no such container" is what we want.
-            _remove(self._client, self._container)
+            leftovers.remove(self._client, self._container)
             self._client.close()
-
-
-def _remove(client: DockerClient, container: str) -> None:
-    from docker.errors import APIError, NotFound
-
-    with contextlib.suppress(NotFound, APIError, OSError):
-        client.api.remove_container(container, force=True, v=True)
 
 
 def security_options() -> list[str]:
@@ -132,29 +146,51 @@ def security_options() -> list[str]:
     return ["no-new-privileges", "seccomp=" + json.dumps(profile, separators=(",", ":"))]
 
 
-def supervisor_settings() -> str:
-    return json.dumps({"uid": UID, "workspace": "/workspace", "home": HOME})
+@dataclass(frozen=True)
+class Kind:
+    """What a container is for. A sandbox's root file system cannot be written; a build's can, and is kept.
+
+    ``root``: its commands run as root, with what package managers need. ``network`` is the engine's name of one.
+    """
+
+    build: bool = False
+    root: bool = False
+    network: str = "none"
+
+    @property
+    def capabilities(self) -> list[str]:
+        more = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"] if self.root else []
+        return ["SETUID", "SETGID", "KILL", *more]
 
 
-def create(client: DockerClient, image: str, limits: Limits, *, network: str, labels: Mapping[str, str]) -> str:
+SANDBOX: Final = Kind()
+
+
+def supervisor_settings(kind: Kind = SANDBOX, max_age: float | None = None) -> str:
+    uid = None if kind.root else UID
+    return json.dumps({"uid": uid, "workspace": "/workspace", "home": HOME, "max_age": max_age})
+
+
+def create(client: DockerClient, image: str, limits: Limits, *, labels: Mapping[str, str], kind: Kind = SANDBOX) -> str:
     """Create, but do not start, a hardened container that runs the supervisor; returns its id."""
     from docker.types import Healthcheck, LogConfig, Ulimit
 
     api: Any = client.api
     owner = f"uid={UID},gid={UID},mode=0755"
     host_config = api.create_host_config(
-        network_mode=network,
+        network_mode=kind.network,
         cap_drop=["ALL"],
-        cap_add=["SETUID", "SETGID", "KILL"],
-        read_only=True,
+        cap_add=kind.capabilities,
+        read_only=not kind.build,
         security_opt=security_options(),
         mem_limit=limits.total_memory,
         memswap_limit=limits.total_memory,
         pids_limit=limits.pids,
         nano_cpus=int(limits.cpus * 1e9),
         auto_remove=True,
-        shm_size=64 * 1024 * 1024,
         tmpfs={
+            # The engine's own /dev/shm has no end of inodes.
+            "/dev/shm": f"rw,noexec,nosuid,nodev,size={SHARED_MEMORY},nr_inodes={limits.inodes},mode=1777",
             "/workspace": f"rw,exec,nosuid,nodev,size={limits.workspace},nr_inodes={limits.inodes},{owner}",
             HOME: f"rw,exec,nosuid,nodev,size={limits.home},nr_inodes={limits.inodes},{owner}",
             "/tmp": f"rw,noexec,nosuid,nodev,size={limits.tmp},nr_inodes={limits.inodes},mode=1777",
@@ -167,13 +203,17 @@ def create(client: DockerClient, image: str, limits: Limits, *, network: str, la
         # What travels over standard output is our protocol: nothing to keep on the host's disk.
         log_config=LogConfig(type="none", config={}),
         ipc_mode="private",
+        sysctls=SYSCTLS,
+        # The host's resolvers and search domains are of no use here, and nobody's business.
+        dns=["127.0.0.1"] if kind.network == "none" else None,
+        dns_search=["."] if kind.network == "none" else None,
     )
     config = api.create_container_config(
         image,
-        ["python3", "-I", "-S", SUPERVISOR, supervisor_settings()],
+        ["python3", "-I", "-S", SUPERVISOR, supervisor_settings(kind, limits.max_age)],
         entrypoint=[],
         user="0:0",
-        environment=environment(),
+        environment=environment(path=_own_path(api, image)),
         working_dir="/workspace",
         stdin_open=True,
         labels=dict(labels),
@@ -185,30 +225,56 @@ def create(client: DockerClient, image: str, limits: Limits, *, network: str, la
     config["StdinOnce"] = True
     config["AttachStdin"] = config["AttachStdout"] = config["AttachStderr"] = True
     created = api.create_container_from_config(config, f"backspace-{uuid.uuid4().hex[:12]}")
+    if problem := unlimited(created.get("Warnings")):
+        leftovers.remove(client, created["Id"])
+        raise SandboxError(problem)
     return str(created["Id"])
 
 
+def _own_path(api: Any, image: str) -> str:
+    """The folders of an image's PATH that are not everywhere (``/usr/local/go/bin``)."""
+    found = _guarded(lambda: api.inspect_image(image))["Config"].get("Env") or ()
+    own = next((entry.removeprefix("PATH=") for entry in found if entry.startswith("PATH=")), "")
+    known = set(environment()["PATH"].split(":"))
+    return ":".join(folder for folder in own.split(":") if folder and folder not in known)
+
+
 def open_container(
-    image: str,
-    limits: Limits,
-    *,
-    network: str = "none",
-    session: str = "",
-    purpose: str = "",
+    image: str, limits: Limits, *, session: str = "", purpose: str = "", most: int | None = None
 ) -> SupervisedSandbox:
-    """Start a sandbox from the image with the id ``image``.
+    """Start a sandbox from the image with the id ``image``; ``most`` sessions of this user may hold one at once.
 
     Raises:
         SandboxError: the engine, the image or the limits do not allow it.
     """
-    if network != "none":
-        raise SandboxError(f"[sandbox] network = {network!r} is not supported; it is none")
+    return open_kind(image, limits, SANDBOX, session=session, purpose=purpose, most=most)[0]
+
+
+def open_kind(
+    image: str, limits: Limits, kind: Kind, *, session: str = "", purpose: str = "", most: int | None = None
+) -> tuple[SupervisedSandbox, ContainerChannel]:
+    """As :func:`open_container`, for any kind of container; the channel can :meth:`~ContainerChannel.commit` it."""
+
+    def start() -> ContainerChannel:
+        return start_container(image, limits, kind, session=session, purpose=purpose, most=most)
+
+    channel = start()
+    return SupervisedSandbox(channel, "docker, no net", limits, None if kind.build else start), channel
+
+
+def start_container(
+    image: str, limits: Limits, kind: Kind, *, session: str, purpose: str, most: int | None
+) -> ContainerChannel:
+    """Create and start a container, and remove it where that fails; its supervisor's first words are still to come."""
     client = engine.connect()
     container = ""
     try:
-        container = _guarded(
-            lambda: create(client, image, limits, network=network, labels=owner_labels(session, purpose))
-        )
+        labels = owner_labels(session, purpose, limits.max_age)
+        with leftovers.one_at_a_time() if most is not None else contextlib.nullcontext():
+            present = leftovers.sweep(client, _guarded(lambda: leftovers.list_ours(client)))
+            if most is not None:
+                leftovers.check_room(present, labels, most)
+            container = _guarded(lambda: create(client, image, limits, labels=labels, kind=kind))
         attached = _Attached(
             _guarded(
                 lambda: client.api.attach_socket(
@@ -217,10 +283,10 @@ def open_container(
             )
         )
         _guarded(lambda: client.api.start(container))
-        return SupervisedSandbox(ContainerChannel(client, container, attached), "docker, no net", limits)
+        return ContainerChannel(client, container, attached)
     except BaseException:
         if container:
-            _remove(client, container)
+            leftovers.remove(client, container)
         client.close()
         raise
 
@@ -235,79 +301,6 @@ def _guarded(call: Callable[[], Any]) -> Any:
     except ImageNotFound:
         raise SandboxError("the sandbox image is missing: backspace-tui sandbox build") from None
     except APIError as error:
-        text = " ".join(str(error.explanation or error).split())[:200]
-        if "no space left" in text:
-            raise SandboxError(f"the engine's disk is full ({text}): docker system df") from None
-        if "CPUs" in text or "cpus" in text.lower():
-            raise SandboxError(f"[sandbox] cpus does not fit this engine ({text})") from None
-        raise SandboxError(f"the engine refused the sandbox: {text}") from None
+        raise SandboxError(refusal(str(error.explanation or error))) from None
     except (requests.exceptions.RequestException, OSError) as error:
         raise SandboxError(f"the engine went away: {' '.join(str(error).split())[:160]}") from None
-
-
-# Leftovers
-
-
-def boot_id() -> str:
-    """Identifies this boot of this machine, so that a pid of another one is never mistaken for ours."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{socket.gethostname()}"
-
-
-def start_time(pid: int) -> str:
-    """When a process of this machine began, in a form that only compares; empty where there is none."""
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except OSError:
-        pass
-    return "running" if not Path("/proc/self/stat").exists() else ""
-
-
-def owner_labels(session: str, purpose: str) -> dict[str, str]:
-    """Who made a container: enough to tell later whether that process still lives."""
-    pid = os.getpid()
-    return {
-        LABEL: json.dumps([boot_id(), pid, start_time(pid)]),
-        "io.backspace-tui.session": session,
-        "io.backspace-tui.purpose": purpose,
-    }
-
-
-def owner_is_gone(label: str) -> bool:
-    """Whether the process of an owner label no longer runs. Another machine's is never judged."""
-    try:
-        boot, pid, started = json.loads(label)
-    except (ValueError, TypeError):
-        return False
-    if boot != boot_id():
-        # After a reboot of the same machine no process of before is left, but a remote engine serves many.
-        return engine.find_endpoint().host.startswith("unix://")
-    return bool(start_time(int(pid)) != started)
-
-
-def prune() -> int:
-    """Remove containers and volumes whose owner died; returns how many.
-
-    Raises:
-        EngineError: no engine answers.
-    """
-    client = engine.connect()
-    try:
-        removed = 0
-        for found in client.api.containers(all=True, filters={"label": LABEL}):
-            if owner_is_gone(found["Labels"].get(LABEL, "")):
-                _remove(client, found["Id"])
-                removed += 1
-        for volume in (client.api.volumes(filters={"label": LABEL}) or {}).get("Volumes") or ():
-            if owner_is_gone((volume.get("Labels") or {}).get(LABEL, "")):
-                with contextlib.suppress(Exception):
-                    client.api.remove_volume(volume["Name"], force=True)
-                    removed += 1
-        return removed
-    finally:
-        client.close()

@@ -191,6 +191,7 @@ def probe_engine() -> EngineStatus:
             return EngineStatus(
                 False, "the engine has no seccomp", "use a kernel with CONFIG_SECCOMP_FILTER", host=host
             )
+        traits.append(f"runtime {information.get('DefaultRuntime') or 'unknown'}")
         version = str(information.get("ServerVersion", ""))
         return EngineStatus(True, "", "", version, host, context, ", ".join(traits))
     except Exception as error:

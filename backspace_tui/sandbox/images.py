@@ -17,12 +17,13 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from backspace_tui.core.protocols import SandboxError
+from backspace_tui.core.protocols import CancelToken, SandboxError, SandboxSpec
+from backspace_tui.core.trees import File
 from backspace_tui.paths import resource_dir
 from backspace_tui.sandbox import engine
 
@@ -37,7 +38,14 @@ SUPERVISOR_FILES: Final = (
     "supervisor.py",
     "supervisor_files.py",
     "supervisor_jobs.py",
+    "supervisor_places.py",
     "supervisor_process.py",
+    "supervisor_setup.py",
+    "supervisor_shell.py",
+    "supervisor_snapshots.py",
+    "supervisor_spawn.py",
+    "supervisor_tree.py",
+    "supervisor_walk.py",
     "supervisor_wire.py",
 )
 INSIDE: Final = "usr/lib/backspace"
@@ -172,12 +180,38 @@ def ensure_custom(image: str, progress: Progress | None = None) -> str:
         client.close()
 
 
+def ensure_dockerfile(
+    files: Mapping[str, File], spec: SandboxSpec, say: Progress, cancel: CancelToken | None = None
+) -> str:
+    """The id of the image of the repository's own Dockerfile, with the supervisor; built where it is missing.
+
+    Raises:
+        SandboxError: it is not among ``files``, or cannot be built.
+    """
+    from backspace_tui.sandbox import dockerfile
+
+    client = engine.connect()
+    try:
+        built = dockerfile.image_of(
+            client, files, spec.dockerfile, network=spec.network == "setup", name=spec.name, say=say, cancel=cancel
+        )
+    finally:
+        client.close()
+    return ensure_custom(built, say)
+
+
 def add_supervisor(client: DockerClient, base: str, name: str) -> str:
     """Lay the supervisor over ``base`` and tag the result ``name``; returns its id."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as out:
         # Mount points, for images that are not ours.
-        for path, owner in (("workspace", 1000), ("home", 0), ("home/agent", 1000), (INSIDE, 0)):
+        for path, owner in (
+            ("workspace", 1000),
+            ("home", 0),
+            ("home/agent", 1000),
+            ("opt/backspace", 1000),
+            (INSIDE, 0),
+        ):
             entry = tarfile.TarInfo(path)
             entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o755, owner, owner
             out.addfile(entry)
@@ -189,10 +223,40 @@ def add_supervisor(client: DockerClient, base: str, name: str) -> str:
     container = api.create_container(base, ["true"], entrypoint=[], labels=_labels())["Id"]
     try:
         api.put_archive(container, "/", archive.getvalue())
+        _add_user(api, container)
         repository, _, tag = name.partition(":")
         return str(api.commit(container, repository, tag, changes=CONFIG)["Id"])
     finally:
         api.remove_container(container, force=True)
+
+
+def _add_user(api: Any, container: str) -> None:
+    """Give uid and gid 1000 names where the image has none: programs look them up."""
+    added = io.BytesIO()
+    with tarfile.open(fileobj=added, mode="w") as out:
+        for name, line in (("passwd", "agent:x:1000:1000:agent:/home/agent:/bin/sh"), ("group", "agent:x:1000:")):
+            present = _read_file(api, container, f"/etc/{name}")
+            if present is None or any(entry.split(b":")[2:3] == [b"1000"] for entry in present.splitlines()):
+                continue
+            data = present + (b"" if not present or present.endswith(b"\n") else b"\n") + line.encode() + b"\n"
+            entry = tarfile.TarInfo(f"etc/{name}")
+            entry.size, entry.mode = len(data), 0o644
+            out.addfile(entry, io.BytesIO(data))
+    api.put_archive(container, "/", added.getvalue())
+
+
+def _read_file(api: Any, container: str, path: str) -> bytes | None:
+    """A small file of a container; empty where there is none, ``None`` where it is no regular file."""
+    from docker.errors import NotFound
+
+    try:
+        pieces, _ = api.get_archive(container, path)
+    except NotFound:
+        return b""
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+        entry = archive.next()
+        content = archive.extractfile(entry) if entry is not None and entry.isfile() else None
+        return content.read() if content is not None else None
 
 
 def _labels() -> dict[str, str]:
@@ -291,7 +355,7 @@ def _build_from_debian(client: DockerClient, kind: Kind, say: Progress) -> None:
 
 
 def _import(client: DockerClient, root: Path) -> str:
-    answer = client.api.import_image(src=str(root))
+    answer = client.api.import_image(src=str(root), changes=CONFIG[-1])
     for line in str(answer).splitlines():
         status = json.loads(line)
         if "error" in status:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from backspace_tui.core import sizes
 from backspace_tui.core.protocols import SandboxError, SandboxSpec
+from backspace_tui.core.sizes import MIB, show_time
+from backspace_tui.core.sizes import show_size as show_size
 
-MIB: Final = 1024 * 1024
 DEFAULT_TIMEOUT: Final = 120.0
-_UNITS: Final = {"": 1, "b": 1, "k": 1024, "m": MIB, "g": 1024 * MIB, "t": 1024 * 1024 * MIB}
+FILES_PER_MIB: Final = 200
 
 
 def parse_size(text: str, setting: str = "size") -> int:
@@ -19,24 +20,18 @@ def parse_size(text: str, setting: str = "size") -> int:
     Raises:
         SandboxError: naming ``setting``, where the text is no positive size.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", text.strip().lower())
-    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if size <= 0:
-        raise SandboxError(f"[sandbox] {setting} = {text!r} is no size; write it like 512m or 2g")
-    return size
-
-
-def show_size(size: int) -> str:
-    """A size as docker writes it."""
-    for unit in ("g", "m", "k"):
-        if size % _UNITS[unit] == 0:
-            return f"{size // _UNITS[unit]}{unit}"
-    return str(size)
+    try:
+        return sizes.parse_size(text)
+    except ValueError as problem:
+        raise SandboxError(f"[sandbox] {setting} = {problem}") from None
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes in bytes. ``home`` and ``tmp`` are the two other places that can be written to."""
+    """Sizes in bytes. ``home``, ``tmp`` and ``shm`` are the other places that can be written to.
+
+    ``inodes`` is the most files of each place, ``max_age`` the seconds that a sandbox may live.
+    """
 
     memory: int = 2048 * MIB
     cpus: float = 2.0
@@ -44,9 +39,11 @@ class Limits:
     workspace: int = 1024 * MIB
     home: int = 512 * MIB
     tmp: int = 128 * MIB
+    shm: int = 64 * MIB
     output: int = MIB  # of each stream of a command; the middle of a longer one is left out
     inodes: int = 200_000
     open_files: int = 4096
+    max_age: float = 86400.0
 
     @property
     def total_memory(self) -> int:
@@ -61,9 +58,18 @@ class Limits:
             return f"[sandbox] pids (now {self.pids})"
         if name == "workspace":
             return f"[sandbox] workspace (now {show_size(self.workspace)})"
-        if name in ("home", "tmp"):
-            where = "/tmp" if name == "tmp" else "the home folder"
-            return f"none: {where} holds {show_size(getattr(self, name))}; write inside the repository"
+        if name == "files of workspace":
+            return f"[sandbox] workspace (now {show_size(self.workspace)} and {self.inodes} files)"
+        if name == "age":
+            return f"[sandbox] max_age (now {show_time(self.max_age)})"
+        if name == "home":
+            return f"[sandbox] home (now {show_size(self.home)})"
+        place = name.removeprefix("files of ")
+        where = {"home": "the home folder", "tmp": "/tmp", "shm": "/dev/shm"}.get(place, place)
+        if place != name:
+            return f"none: {where} holds {self.inodes} files; write inside the repository"
+        if place in ("tmp", "shm"):
+            return f"none: {where} holds {show_size(getattr(self, place))}; write inside the repository"
         return name
 
 
@@ -74,18 +80,30 @@ STRICT: Final = Limits(
 
 def limits_of(spec: SandboxSpec) -> Limits:
     """The limits that a session's settings ask for; the strict profile stands for all of them at once."""
+    try:
+        max_age = sizes.parse_time(spec.max_age)
+    except ValueError as problem:
+        raise SandboxError(f"[sandbox] max_age = {problem}") from None
     if spec.profile == "strict":
-        return STRICT
+        return replace(STRICT, max_age=max_age, home=_home(spec, STRICT.home))
     if spec.profile != "default":
         raise SandboxError(f"[sandbox] profile = {spec.profile!r} is unknown; it is default or strict")
     if spec.cpus <= 0 or spec.pids < 16:
         raise SandboxError("[sandbox] cpus must be above 0 and pids at least 16")
+    workspace = parse_size(spec.workspace, "workspace")
     return Limits(
         memory=parse_size(spec.memory, "memory"),
         cpus=spec.cpus,
         pids=spec.pids,
-        workspace=parse_size(spec.workspace, "workspace"),
+        workspace=workspace,
+        home=_home(spec, Limits.home),
+        inodes=max(Limits.inodes, workspace // MIB * FILES_PER_MIB),
+        max_age=max_age,
     )
+
+
+def _home(spec: SandboxSpec, default: int) -> int:
+    return parse_size(spec.home, "home") if spec.home else default
 
 
 def adjust(limits: Limits, changes: dict[str, Any]) -> Limits:

@@ -25,6 +25,14 @@ def open_process(limits: Limits) -> SupervisedSandbox:
     Raises:
         SandboxError: it cannot be started.
     """
+
+    def start() -> ProcessChannel:
+        return _start(limits)
+
+    return SupervisedSandbox(start(), LABEL, limits, start)
+
+
+def _start(limits: Limits) -> ProcessChannel:
     try:
         folder = os.path.realpath(tempfile.mkdtemp(prefix="backspace-sandbox-"))
     except OSError as error:
@@ -41,13 +49,13 @@ def open_process(limits: Limits) -> SupervisedSandbox:
             "image_venv": "/nonexistent",
             "lay": "/nonexistent",
             "rlimits": rlimits(limits),
+            "max_age": limits.max_age,
             "remove": folder,
         }
         env = environment(home)
         env["PATH"] += f":{os.path.dirname(python)}"
         script = str(resource_dir("sandbox") / "supervisor.py")
-        channel = ProcessChannel([python, "-I", "-S", script, json.dumps(settings)], env, graceful=True, folder=folder)
-        return SupervisedSandbox(channel, LABEL, limits)
+        return ProcessChannel([python, "-I", "-S", script, json.dumps(settings)], env, graceful=True, folder=folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -14,24 +14,27 @@ from typing import Final
 
 from backspace_tui.core.protocols import SandboxError
 from backspace_tui.core.trees import EXECUTABLE, REGULAR, SYMLINK, File
+from backspace_tui.sandbox.kept import Increment
 from backspace_tui.sandbox.wire import CHUNK
 
+LISTING: Final = b"D"
+"""The type of an entry of GNU tar's incremental archives: the names in a folder."""
 MAX_PATH: Final = 4096
 MAX_COMPONENT: Final = 255
+_GIT: Final = frozenset((".git", "git~1"))
+# As a symbolic link git refuses it, and with it the whole tree.
+_NO_LINK: Final = frozenset((".gitmodules", "gitmod~1"))
 
 
-def _means_git(component: str) -> bool:
-    """Whether any file system could take the name for ``.git``.
+def _means(component: str, names: frozenset[str]) -> bool:
+    """Whether any file system could take the name for one of ``names``.
 
-    HFS+ ignores some invisible characters and folds case; NTFS drops trailing dots, spaces and stream names, and
-    knows ``.git`` as ``git~1``.
+    HFS+ ignores some invisible characters and folds case; NTFS drops trailing dots, spaces and stream names, and has
+    short names such as ``git~1``.
     """
     visible = "".join(c for c in component if unicodedata.category(c) not in ("Cf", "Cs", "Cn"))
-    for form in (component, visible, unicodedata.normalize("NFKC", visible)):
-        name = form.casefold().split(":")[0].rstrip(". ")
-        if name in (".git", "git~1"):
-            return True
-    return False
+    forms = (component, visible, unicodedata.normalize("NFKC", visible))
+    return any(form.casefold().split(":")[0].rstrip(". ") in names for form in forms)
 
 
 def acceptable(path: str) -> bool:
@@ -41,7 +44,7 @@ def acceptable(path: str) -> bool:
     for component in path.split("/"):
         if component in ("", ".", "..") or len(os.fsencode(component)) > MAX_COMPONENT:
             return False
-        if any(_means_git(piece) for piece in component.split("\\")):
+        if any(_means(piece, _GIT) for piece in component.split("\\")):
             return False
     return True
 
@@ -105,13 +108,14 @@ class _Pieces(io.RawIOBase):
         return size
 
 
-def unpack(pieces: Iterable[bytes], *, max_bytes: int, max_files: int) -> dict[str, File]:
-    """The files of a tar stream that may stand in a tree; anything else is left out.
+def unpack(pieces: Iterable[bytes], *, max_bytes: int, max_files: int) -> Increment:
+    """The files of a tar stream that may stand in a tree, and its listings of folders; anything else is left out.
 
     Raises:
         SandboxError: the stream is broken or holds more than the caps allow.
     """
     files: dict[str, File] = {}
+    folders: dict[str, dict[str, bool]] = {}
     left = max_bytes
     try:
         with tarfile.open(
@@ -122,24 +126,40 @@ def unpack(pieces: Iterable[bytes], *, max_bytes: int, max_files: int) -> dict[s
         ) as archive:
             for entry in archive:
                 if entry.type == tarfile.SYMTYPE:
-                    file = File(SYMLINK, os.fsencode(entry.linkname))
-                elif entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
+                    data = os.fsencode(entry.linkname)
+                elif entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE, LISTING):
                     if entry.size > left:
                         raise SandboxError("the snapshot is larger than the workspace; raise [sandbox] workspace")
                     content = archive.extractfile(entry)
                     data = content.read() if content is not None else b""
-                    file = File(EXECUTABLE if entry.mode & 0o100 else REGULAR, data)
                 else:
                     continue
-                left -= len(file.data)
-                if acceptable(entry.name) and entry.name not in files:
-                    files[entry.name] = file
+                left -= len(data)
+                if entry.type == LISTING:
+                    folders["" if entry.name == "." else entry.name] = _listed(data)
+                elif acceptable(entry.name) and entry.name not in files and not _refused_link(entry):
+                    files[entry.name] = File(_mode(entry), data)
                 if len(files) > max_files:
                     raise SandboxError("the workspace holds too many files for a snapshot; delete generated ones")
                 archive.members = []  # type: ignore[attr-defined]  # a stream keeps them all otherwise
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise SandboxError(f"the sandbox sent a broken snapshot: {error}") from error
-    return {path: file for path, file in files.items() if not _below_file(path, files)}
+    return Increment({path: file for path, file in files.items() if not _below_file(path, files)}, folders)
+
+
+def _refused_link(entry: tarfile.TarInfo) -> bool:
+    return entry.type == tarfile.SYMTYPE and _means(entry.name.rpartition("/")[2], _NO_LINK)
+
+
+def _mode(entry: tarfile.TarInfo) -> int:
+    if entry.type == tarfile.SYMTYPE:
+        return SYMLINK
+    return EXECUTABLE if entry.mode & 0o100 else REGULAR
+
+
+def _listed(data: bytes) -> dict[str, bool]:
+    """The names of a folder, each with whether it is one itself."""
+    return {os.fsdecode(record[1:]): record[:1] == b"D" for record in data.split(b"\0") if record}
 
 
 def _below_file(path: str, files: Mapping[str, File]) -> bool:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, Generic, TypeVar
 
@@ -138,6 +138,7 @@ class Objects:
         self._env = environment(repo_git.absolute())
         self._cwd = Path(os.sep)
         self._mutex = threading.RLock()
+        self._started: subprocess.Popen[bytes] | None = None
         self._contents = _Batch(["git", "cat-file", "--batch"], self._env, self._cwd)
         self._sizes = _Batch(["git", "cat-file", "--batch-check"], self._env, self._cwd)
         self._blobs: _Cache[str, bytes] = _Cache(_BLOB_BUDGET)
@@ -218,7 +219,9 @@ class Objects:
                     found = _one_sided(before, after, self.blob(before), self.blob(after))
                 else:
                     way = _PATIENCE if self._large(before, after) else _HISTOGRAM
-                    found = self._git("diff", *_DIFF, way, f"-U{context}", self._oid(before), self._oid(after))
+                    found = self._finish() if context == 3 else None
+                    if found is None:
+                        found = self._git("diff", *_DIFF, way, f"-U{context}", self._oid(before), self._oid(after))
                 self._diffs.put(key, found, len(found) + 128)
             return found
 
@@ -236,7 +239,7 @@ class Objects:
 
         The diff is empty where nothing reads it (binaries, submodules).
         """
-        with self._mutex:
+        with self._mutex, self._meanwhile(change):
             old, new = self._data(change.old), self._data(change.new)
             return old, new, self._content_diff(change, old, new)
 
@@ -314,6 +317,41 @@ class Objects:
         if entry is None:
             return b""
         return b"Subproject commit %s\n" % entry.oid.encode("ascii") if entry.mode == GITLINK else self.blob(entry.oid)
+
+    @contextlib.contextmanager
+    def _meanwhile(self, change: FileChange) -> Iterator[None]:
+        """Git compares two large blobs while they are being read."""
+        sides = [entry.oid for entry in (change.old, change.new) if entry is not None and entry.mode != GITLINK]
+        old, new = sides if len(set(sides)) == 2 else (EMPTY_BLOB, EMPTY_BLOB)
+        if EMPTY_BLOB not in (old, new) and (old, new, 3) not in self._diffs and self._large(old, new):
+            command = ["git", "diff", *_DIFF, _PATIENCE, "-U3", self._oid(old), self._oid(new)]
+            try:
+                self._started = subprocess.Popen(
+                    command,
+                    env=self._env,
+                    cwd=self._cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                )
+            except OSError:
+                self._started = None
+        try:
+            yield
+        finally:
+            process, self._started = self._started, None
+            if process is not None:
+                # Nobody asked for it: a side is binary, or cannot be read.
+                process.kill()
+                process.communicate()
+
+    def _finish(self) -> bytes | None:
+        """The diff that was begun in the meantime; ``None`` where none was, or it failed."""
+        process, self._started = self._started, None
+        if process is None:
+            return None
+        output, _ = process.communicate()
+        return output if process.returncode == 0 else None
 
     def _large(self, *oids: str) -> bool:
         return sum(len(found) if (found := self._blobs.get(oid)) else self.size(oid) for oid in oids) > _LARGE

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 POLL: Final = 0.03
 DEBOUNCE: Final = 0.1
 _CHUNK: Final = 500
+_MANY: Final = 100_000
+_TURN: Final = 0.0005
+"""Seconds for which a thread that lexes may keep the window from drawing; Python allows ten times as many."""
 
 T = TypeVar("T")
 Post = Callable[[Message], object]
@@ -97,6 +101,7 @@ class Background:
     def __init__(self, name: str, post: Post) -> None:
         self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._post = post
+        sys.setswitchinterval(_TURN)
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def run(self, task: Callable[[], T], deliver: Callable[[T], None] | None = None) -> None:
@@ -272,6 +277,9 @@ def _uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        if gc.get_count()[0] > _MANY:
+            # Nor are they to be looked through once it is made.
+            gc.freeze()
         gc.enable()
 
 

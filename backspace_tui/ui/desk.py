@@ -169,10 +169,12 @@ class Desk:
     def sent(self, units: Sequence[str], action: str = "") -> bool:
         """A decision about ``units`` is on its way; whether :attr:`review` shows already what it makes."""
         self._busy.update(dict.fromkeys(units))
-        if self._real is None or not action or expected(self.review or self._real, units, action) is None:
+        after = expected(self.review, units, action) if self.review is not None and action else None
+        if after is None:
             return False
         self._hoped[tuple(units)] = action
-        self._foresee()
+        self.review, self._shown = after, self._shown.union(units)
+        self.places = places(after, self.failing)
         return True
 
     def replied(self, units: Sequence[str], seq: int, error: str) -> bool:

@@ -15,10 +15,8 @@ from pathlib import Path
 from backspace_tui.core import commands as cmd
 from backspace_tui.engine.server import handle
 from backspace_tui.sessions.store import Lock, socket_path
+from tests.benchmarks.review_case import FACTS, NEEDLE
 from tests.review.scene import Scene
-
-FACTS = "facts.json"
-NEEDLE = "the_needle"
 
 
 def texts(changed: int, seed: int) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backspace_tui.sessions.expecting import expected
@@ -66,6 +66,7 @@ def changed(chance: random.Random, old: list[str]) -> list[str]:
     return new
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1 << 32), size=st.integers(0, 120), ending=st.booleans())
 def test_the_expected_review_is_the_real_one(store: Store, seed: int, size: int, ending: bool) -> None:
     chance = random.Random(seed)

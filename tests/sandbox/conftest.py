@@ -18,6 +18,14 @@ ISOLATED = [
 ]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def own_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Sessions are counted by user and place: what other tests hold at the same time does not count here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BACKSPACE_TUI_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture
 def opener(request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Open sandboxes of any backend; they are closed after the test."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from backspace_tui.core.trees import EXECUTABLE, REGULAR, SYMLINK, File
+from backspace_tui.sandbox import engine
+from backspace_tui.sandbox.dockerfile import LABEL
 
 FILES = {
     "a.txt": File(REGULAR, b"hello\n"),
@@ -61,3 +64,24 @@ class Token:
         self._event.set()
         for callback in list(self._callbacks):
             callback()
+
+
+def setup_images(name: str) -> list[dict[str, Any]]:
+    """The images that the setup of the repository ``name`` left in the engine."""
+    client = engine.connect()
+    try:
+        api: Any = client.api
+        return list(api.images(filters={"label": f"{LABEL}={name}"}))
+    finally:
+        client.close()
+
+
+def remove_setup_images(name: str) -> None:
+    """Remove them."""
+    client = engine.connect()
+    try:
+        for image in setup_images(name):
+            for tag in image.get("RepoTags") or ():
+                client.api.remove_image(tag, force=True)
+    finally:
+        client.close()

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from backspace_tui.core.protocols import SandboxError
 from backspace_tui.core.trees import EXECUTABLE, REGULAR, SYMLINK, File
+from backspace_tui.sandbox.kept import Increment, Kept
 from backspace_tui.sandbox.limits import Limits, adjust, parse_size, show_size
-from backspace_tui.sandbox.transfer import acceptable, check, pack, unpack
+from backspace_tui.sandbox.transfer import LISTING, acceptable, check, pack, unpack
 from backspace_tui.sandbox.wire import Parser, ProtocolError, encode
 
 NAME = st.binary(min_size=1, max_size=20).filter(lambda b: b"/" not in b and b"\0" not in b).map(os.fsdecode)
@@ -33,7 +34,7 @@ def test_trees_go_through_a_tar_unchanged(files: dict[str, File]) -> None:
         check(files)
     except SandboxError:
         return
-    assert unpack(pack(files), max_bytes=10_000, max_files=100) == files
+    assert unpack(pack(files), max_bytes=10_000, max_files=100) == Increment(files)
 
 
 @given(
@@ -84,7 +85,53 @@ def test_only_files_and_links_come_out_of_a_hostile_tar() -> None:
             entry.linkname = "/etc/passwd"
             out.addfile(entry)
     found = unpack([sink.getvalue()], max_bytes=100, max_files=10)
-    assert found == {"good": File(REGULAR, b"")}
+    assert found == Increment({"good": File(REGULAR, b"")})
+
+
+def test_listings_of_folders() -> None:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w", format=tarfile.GNU_FORMAT) as out:
+        for name, data in ((".", b"Da\0Yb\0"), ("x" * 150, b""), ("a", b"Y\xff\0\0D..\0"), ("file", None)):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.size = (tarfile.REGTYPE if data is None else LISTING), len(data or b"")
+            out.addfile(entry, io.BytesIO(data or b""))
+    found = unpack([sink.getvalue()], max_bytes=100, max_files=10)
+    assert found.files == {"file": File(REGULAR, b"")}
+    assert found.folders == {"": {"a": True, "b": False}, "x" * 150: {}, "a": {"\udcff": False, "..": True}}
+    with pytest.raises(SandboxError, match="workspace"):
+        unpack([sink.getvalue()], max_bytes=10, max_files=10)
+
+
+def listings(files: dict[str, File]) -> dict[str, dict[str, bool]]:
+    folders: dict[str, dict[str, bool]] = {"": {}}
+    for path in files:
+        is_folder = False
+        while path:
+            path, _, name = path.rpartition("/")
+            folders.setdefault(path, {})[name] = is_folder
+            is_folder = True
+    return folders
+
+
+@given(TREE, TREE, TREE)
+def test_what_is_kept_follows_what_is_told(old: dict[str, File], new: dict[str, File], third: dict[str, File]) -> None:
+    try:
+        for files in (old, new, third):
+            check(files)
+    except SandboxError:
+        return
+    kept = Kept(old)
+    for files in (new, third, old):
+        told = {path: file for path, file in files.items() if kept.files.get(path) != file}
+        difference = kept.difference(Increment(told, listings(files)))
+        assert difference == kept.difference_to(files)
+        size = sum(len(file.data) for file in files.values())
+        assert kept.size_with(difference) == (size, len(files))
+        kept.apply(difference)
+        assert (kept.files, kept.size) == (files, size)
+        assert kept.difference(Increment({}, {})) == {}
+        gone = kept.difference(Increment({}, {"": {}}))
+        assert gone == dict.fromkeys(files)
 
 
 def test_caps_and_torn_streams() -> None:

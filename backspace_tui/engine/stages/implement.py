@@ -6,15 +6,18 @@ import time
 from typing import Any, Literal
 
 from backspace_tui.core import events as ev
-from backspace_tui.core.protocols import ChatMessage, ModelRequest, ToolCall
+from backspace_tui.core.protocols import Audit, ChatMessage, ModelRequest, SandboxError, SandboxGone, ToolCall
 from backspace_tui.core.terminal_text import Cleaner, clean, clip
-from backspace_tui.engine import questions, rejections
+from backspace_tui.engine import questions, rejections, services
+from backspace_tui.engine.audit import audited
 from backspace_tui.engine.context import Conversation, conversation
 from backspace_tui.engine.job import Job, StageResult, Stopped
 from backspace_tui.engine.stages.analyze import briefing
 from backspace_tui.engine.tools import TOOLS
 from backspace_tui.engine.tools.base import TEXT_LIMIT, Tool, ToolContext, ToolError, ToolOutcome
 from backspace_tui.engine.turns import ask, boundary
+from backspace_tui.engine.workspace import Snapshot
+from backspace_tui.repository.errors import RepositoryError
 
 LOGGED_OUTPUT = 256_000
 """Characters of one command's output that go to the log as it comes; the result keeps head and tail."""
@@ -26,6 +29,7 @@ LONGEST_PARTIAL = 4_096
 def run(job: Job) -> StageResult:
     """Turn after turn until the model finishes; after a crash, from the first call without a result."""
     while True:
+        services.tell_lost(job)
         talk = conversation(job.recorder.events)
         for call in talk.open_calls:
             job.check_stop()
@@ -33,6 +37,7 @@ def run(job: Job) -> StageResult:
         if talk.open_calls:
             talk = conversation(job.recorder.events)
         if _finished(talk):
+            settle(job)
             return StageResult("ok", _closing(job, talk))
         job.check_stop()
         rejections.carry_out(job)
@@ -82,20 +87,24 @@ def run_call(job: Job, call: ToolCall) -> None:
     job.recorder.emit(
         ev.ToolStarted(call_id=call.id, tool=call.name, arguments=call.arguments or {}, title=shown.split("\n")[0])
     )
+    audits: list[Audit] = []
+    taken = None
     try:
-        outcome = _run(job, tool, call)
+        outcome = _run(job, tool, call, audits)
+        _check_quit(job)
+        if outcome.touched is None or outcome.touched:
+            taken = _snapshot(job, outcome)
     except ToolError as problem:
         outcome = ToolOutcome(job.parts.redactor.redact(clean(str(problem))), ok=False)
-    if job.control.quit:
-        # A result that the end of the process may have spoilt is not told; the call is made again on resuming.
-        raise Stopped(quit=True)
+    except _Died as died:
+        outcome = _revived(job, died.gone, audits)
+    _check_quit(job)
     tree = snapshot = ""
     edits: list[ev.FileEdit] = []
-    if outcome.touched is None or outcome.touched:
-        taken = job.workspace.snapshot(outcome.touched)
-        if taken.full != job.state.snapshot:
-            tree, snapshot = taken.tree, taken.full
-            edits = job.workspace.edits(tree, call.id)
+    if taken is not None and taken.full != job.state.snapshot:
+        tree, snapshot = taken.tree, taken.full
+        edits = job.workspace.edits(tree, call.id)
+    told = [audited(job, audit, "agent") for audit in audits]
     finished = ev.ToolFinished(
         call_id=call.id,
         tool=call.name,
@@ -105,16 +114,91 @@ def run_call(job: Job, call: ToolCall) -> None:
         seconds=round(time.monotonic() - began, 3),
         tree=tree,
         snapshot=snapshot,
+        audit=told[-1] if told else None,
+        earlier=tuple(told[:-1]),
     )
     job.recorder.emit_all([*edits, finished])
 
 
+class _Died(Exception):
+    """The sandbox died during the call."""
+
+    def __init__(self, gone: SandboxGone) -> None:
+        super().__init__(str(gone))
+        self.gone = gone
+
+
+def _check_quit(job: Job) -> None:
+    """A result that the end of the process may have spoilt is not told; the call is made again on resuming."""
+    if job.control.quit:
+        raise Stopped(quit=True)
+
+
+def _snapshot(job: Job, outcome: ToolOutcome) -> Snapshot:
+    try:
+        return job.workspace.snapshot(outcome.touched)
+    except SandboxGone as gone:
+        raise _Died(gone) from gone
+
+
+def _revived(job: Job, gone: SandboxGone, audits: list[Audit]) -> ToolOutcome:
+    """Answer the call that the sandbox did not survive: run again, it would kill the next one as well.
+
+    Raises:
+        SandboxError: no other sandbox can be had.
+    """
+    _check_quit(job)
+    if gone.audit is not None:
+        audits.append(gone.audit)
+    job.workspace.reopen()
+    reason = job.parts.redactor.redact(clean(gone.reason or "nobody knows why"))
+    return ToolOutcome(
+        f"the sandbox died during this call ({reason}); your files are as they were before it, in another sandbox. "
+        "If the call may have caused it, do it in another way.",
+        ok=False,
+    )
+
+
+def settle(job: Job) -> None:
+    """Look at everything once, for what programs of the agent wrote without a trace; log what that finds.
+
+    Raises:
+        SandboxError: the files cannot be read.
+    """
+    state = job.state
+    taken = job.workspace.settle()
+    if taken is None or taken.full == state.snapshot:
+        return
+    edits = job.workspace.edits(taken.tree, _last_program(job))
+    found = ev.GitOperation(
+        operation="snapshot",
+        before=state.work_tree,
+        tree=taken.tree,
+        snapshot=taken.full,
+        detail="what programs wrote through memory that they share with a file",
+    )
+    job.recorder.emit_all([*edits, found])
+
+
+def _last_program(job: Job) -> str:
+    """The call that most likely did it: the last one that ran a program of the agent's."""
+    for event in reversed(job.recorder.events):
+        if isinstance(event, ev.ToolFinished) and event.tool in ("run_command", "start_service"):
+            return event.call_id
+    return ""
+
+
 def abandon(job: Job) -> None:
-    """Answer the calls that a stop left open, so that a follow-up does not run them."""
+    """Answer the calls that a stop left open, so that a follow-up does not run them, and store what was done."""
     for call in conversation(job.recorder.events).open_calls:
         job.recorder.emit(
             ev.ToolFinished(call_id=call.id, tool=call.name, ok=False, text="not run: the user stopped the work")
         )
+    try:
+        settle(job)
+    except (SandboxError, RepositoryError, OSError) as problem:
+        text = f"what programs wrote last may be missing: {problem}"
+        job.recorder.emit(ev.Message(role="program", text=job.parts.redactor.redact(clean(text))))
 
 
 def title(tool: Tool[Any] | None, call: ToolCall) -> str:
@@ -127,7 +211,7 @@ def title(tool: Tool[Any] | None, call: ToolCall) -> str:
         return call.name
 
 
-def _run(job: Job, tool: Tool[Any] | None, call: ToolCall) -> ToolOutcome:
+def _run(job: Job, tool: Tool[Any] | None, call: ToolCall, audits: list[Audit]) -> ToolOutcome:
     if call.arguments is None:
         raise ToolError(call.problem or "the arguments were not a JSON object")
     if tool is None:
@@ -140,9 +224,12 @@ def _run(job: Job, tool: Tool[Any] | None, call: ToolCall) -> ToolOutcome:
         cancel=job.control.cancel,
         output=output,
         ask=lambda question, options: questions.ask(job, question, options, call_id=call.id),
+        audits=audits,
     )
     try:
         outcome: ToolOutcome = tool.run(arguments, context)
+    except SandboxGone as gone:
+        raise _Died(gone) from gone
     finally:
         output.close()
     return outcome

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from backspace_tui.core import events as ev
+from backspace_tui.core.sizes import parse_size
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.engine.job import Job, StageFailed, StageResult
 from backspace_tui.repository.deliver import free_branch
-from backspace_tui.repository.errors import RepositoryError
+from backspace_tui.repository.errors import RepositoryError, RepositoryTooLarge
 from backspace_tui.repository.slug import branch_name
 from backspace_tui.repository.source import locate
 
@@ -14,13 +15,27 @@ from backspace_tui.repository.source import locate
 def run(job: Job) -> StageResult:
     """Import B (found again after a crash), choose the branch, start the sandbox."""
     started = job.started
+    most = job.parts.settings.sandbox.repository
+    try:
+        limit = parse_size(most)
+    except ValueError as problem:
+        raise StageFailed(f"[sandbox] repository = {problem}", exit_code=2) from None
     try:
         source = locate(started.repository)
         base = job.repository.import_base(
-            source, include_dirty=started.include_dirty, progress=job.parts.progress, cancel=job.control.cancel
+            source,
+            include_dirty=started.include_dirty,
+            progress=job.parts.progress,
+            cancel=job.control.cancel,
+            most=limit,
         )
         wanted = branch_name(started.prompt)
         branch = free_branch(source.path, wanted) if source.path is not None else wanted
+    except RepositoryTooLarge as problem:
+        raise StageFailed(
+            f"{problem}, more than [sandbox] repository = {most}: raise it, or take large files out of the repository",
+            exit_code=2,
+        ) from None
     except RepositoryError as problem:
         raise StageFailed(str(problem)) from None
     if (job.state.base_commit, job.state.base_tree) != (base.commit, base.tree):

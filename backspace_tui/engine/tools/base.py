@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
-from backspace_tui.core.protocols import CancelToken, Sandbox, ToolSchema
+from backspace_tui.core.protocols import Audit, CancelToken, OutputSink, Result, Sandbox, ToolSchema
 from backspace_tui.core.redact import Redactor
 
 TEXT_LIMIT: Final = 16_000
@@ -34,13 +34,30 @@ class ToolOutcome(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ToolContext:
-    """What a tool works with. ``output`` takes a command's output as it comes; ``ask`` waits for the human."""
+    """What a tool works with. ``output`` takes a command's output as it comes; ``ask`` waits for the human.
+
+    ``audits`` collects what the log keeps of the commands.
+    """
 
     box: Sandbox
     redactor: Redactor
     cancel: CancelToken
     output: Callable[[str, bytes], None]
     ask: Callable[[str, tuple[str, ...]], str]
+    audits: list[Audit] = field(default_factory=list)
+
+    def run(
+        self, command: str | Sequence[str], *, timeout: float | None = None, on_output: OutputSink | None = None
+    ) -> Result:
+        """Run a command in the sandbox until it ends or the user stops it."""
+        result = self.box.run(command, timeout=timeout, on_output=on_output, cancel=self.cancel)
+        self.note(result.audit)
+        return result
+
+    def note(self, audit: Audit | None) -> None:
+        """Keep what is known of a command for the log."""
+        if audit is not None:
+            self.audits.append(audit)
 
 
 A = TypeVar("A", bound=msgspec.Struct)

@@ -43,9 +43,8 @@ class ListFiles(Tool[ListFilesArguments]):
     def run(self, arguments: ListFilesArguments, context: ToolContext) -> ToolOutcome:
         path = check_path(arguments.path)
         start = "." if path == "." else f"./{path}"
-        found = context.box.run(
+        found = context.run(
             ["find", start, "-name", ".git", "-prune", "-o", "(", "-type", "f", "-o", "-type", "l", ")", "-print0"],
-            cancel=context.cancel,
         )
         if found.exit_code != 0 and not found.stdout:
             raise ToolError(f"{arguments.path!r} is not a folder of the workspace")
@@ -114,15 +113,13 @@ class Search(Tool[SearchArguments]):
 
     def run(self, arguments: SearchArguments, context: ToolContext) -> ToolOutcome:
         glob, pattern = arguments.glob, arguments.pattern
-        result = context.box.run(
+        result = context.run(
             ["rg", "--null", "--line-number", "--no-heading", "--color=never", "--hidden", "--sort=path",
              "--glob=!.git", *([f"--glob={glob}"] if glob else []), "-e", pattern, "."],
-            cancel=context.cancel,
         )  # fmt: skip
         if result.exit_code in (126, 127):
-            result = context.box.run(
+            result = context.run(
                 ["grep", "-rnPIZ", "--exclude-dir=.git", *([f"--include={glob}"] if glob else []), "-e", pattern, "."],
-                cancel=context.cancel,
             )
         if result.exit_code not in (0, 1) and not result.stdout:
             raise ToolError(f"the search failed: {clean(result.stderr).strip()[:300]}")
@@ -228,7 +225,7 @@ class MoveFile(Tool[MoveFileArguments]):
         path, to = check_file(arguments.path), check_file(arguments.to)
         checks = 'set -e; test -e "$1" -o -L "$1"; test ! -e "$2" -a ! -L "$2"'
         script = f'{checks}; mkdir -p -- "$(dirname -- "$2")"; mv -- "$1" "$2"'
-        result = context.box.run(["sh", "-c", script, "sh", f"./{path}", f"./{to}"], cancel=context.cancel)
+        result = context.run(["sh", "-c", script, "sh", f"./{path}", f"./{to}"])
         if result.exit_code != 0:
             why = clean(result.stderr).strip() or "the first must exist and the second must not"
             raise ToolError(f"cannot move {shown(path)} to {shown(to)}: {why}")

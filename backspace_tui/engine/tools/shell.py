@@ -29,11 +29,8 @@ class RunCommand(Tool[RunCommandArguments]):
         return f"$ {arguments.command}"
 
     def run(self, arguments: RunCommandArguments, context: ToolContext) -> ToolOutcome:
-        result = context.box.run(
-            context.redactor.restore(arguments.command),
-            timeout=arguments.timeout,
-            on_output=context.output,
-            cancel=context.cancel,
+        result = context.run(
+            context.redactor.restore(arguments.command), timeout=arguments.timeout, on_output=context.output
         )
         return ToolOutcome(
             describe(result, context), ok=result.exit_code == 0, exit_code=result.exit_code, touched=None
@@ -43,19 +40,29 @@ class RunCommand(Tool[RunCommandArguments]):
 def describe(result: Result, context: ToolContext) -> str:
     """How a command ended and what it printed, as the model is told."""
     if result.timed_out:
-        head = f"timed out after {result.duration:.0f} s and was killed; raise timeout, or do less at once"
+        head = (
+            f"timed out after {result.duration:.0f} s and was killed; "
+            f"raise timeout (at most {MAX_TIMEOUT:.0f}), or do less at once"
+        )
     elif result.cancelled:
         head = "stopped by the user"
     else:
         head = f"exit code {result.exit_code}"
-    if result.limit:
-        head += f" (it reached a limit of the sandbox: {result.limit})"
+    if result.limit and not result.timed_out:
+        head += f" (it reached a limit of the sandbox; {raise_setting(result.limit)})"
+    if result.dropped:
+        head += f" ({result.dropped} bytes of its output are left out; send long output to a file)"
     text = clip(clean(result.stdout), TEXT_LIMIT * 3 // 4)
     errors = clip(clean(result.stderr), TEXT_LIMIT // 4)
     parts = [head, text.rstrip("\n")]
     if errors.strip():
         parts.append("stderr:\n" + errors.rstrip("\n"))
     return context.redactor.redact("\n".join(part for part in parts if part))
+
+
+def raise_setting(limit: str) -> str:
+    """What can be done about a limit: most have a setting that the user may raise."""
+    return limit.removeprefix("none: ") if limit.startswith("none: ") else f"the user can raise {limit}"
 
 
 class StartServiceArguments(msgspec.Struct, frozen=True):
@@ -73,9 +80,10 @@ class StartService(Tool[StartServiceArguments]):
 
     def run(self, arguments: StartServiceArguments, context: ToolContext) -> ToolOutcome:
         try:
-            context.box.start_service(arguments.name, context.redactor.restore(arguments.command))
+            service = context.box.start_service(arguments.name, context.redactor.restore(arguments.command))
         except ValueError as problem:
             raise ToolError(str(problem)) from None
+        context.note(service.audit)
         return ToolOutcome(f"started {arguments.name}", touched=None)
 
 
@@ -113,7 +121,8 @@ class StopService(Tool[StopServiceArguments]):
 
     def run(self, arguments: StopServiceArguments, context: ToolContext) -> ToolOutcome:
         try:
-            context.box.stop_service(arguments.name)
+            service = context.box.stop_service(arguments.name)
         except (KeyError, ValueError):
             raise ToolError(f"there is no service {arguments.name!r}; list_processes shows them") from None
+        context.note(service.audit)
         return ToolOutcome(f"stopped {arguments.name}", touched=None)
