@@ -30,7 +30,7 @@ commands:
   resume SESSION        continue a session that ended
   replay SESSION        step through a session, forward and back
   review SESSION        see and decide its hunks from a script
-  sandbox COMMAND       build the image, run a command in a sandbox, remove leftovers
+  sandbox COMMAND       build the image, run a command in a sandbox, open a session's shell, remove leftovers
   doctor                what works here, and the one command that mends what does not
 'backspace-tui COMMAND --help' tells more. A SESSION is an id, its beginning, or 'last'."""
 
@@ -237,8 +237,9 @@ def _review(arguments: list[str]) -> int:
 
 
 def _sandbox(arguments: list[str]) -> int:
-    parser = _parser("sandbox", "The sandbox's image, commands in it, and its leftovers.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="build|exec|prune", parser_class=_Parser)
+    parser = _parser("sandbox", "The sandbox's image, commands in it, a session's shell, and leftovers.")
+    names = "build|exec|shell|prune"
+    actions = parser.add_subparsers(dest="action", required=True, metavar=names, parser_class=_Parser)
     build = actions.add_parser("build", help="make the image, from a registry or from Debian packages")
     build.add_argument("--slim", action="store_true", help="the small image that the demo uses")
     execute = actions.add_parser("exec", help="run one command in a sandbox that holds a copy of a folder")
@@ -247,6 +248,8 @@ def _sandbox(arguments: list[str]) -> int:
     execute.add_argument("--sandbox", choices=("docker", "bubblewrap"), default="docker")
     execute.add_argument("--profile", choices=("default", "strict"), default="default")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...")
+    shell = actions.add_parser("shell", help="open a shell in the sandbox of a session's agent")
+    shell.add_argument("session", metavar="SESSION")
     actions.add_parser("prune", help="remove what a crashed machine left behind")
     options = parser.parse_args(arguments)
     from backspace_tui import sandboxing

@@ -1,4 +1,4 @@
-"""``backspace-tui sandbox``: the image, one command, and leftovers."""
+"""``backspace-tui sandbox``: the image, one command, a session's shell, and leftovers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from typing import Literal
 from backspace_tui import config
 from backspace_tui.sessions.errors import SessionError
 
+KILLED = 137  # as a shell has it
+
 
 def run(options: argparse.Namespace) -> int:
-    """Carry out the action; returns the exit code (of the command, for ``exec``)."""
+    """Carry out the action; returns the exit code (of the command or shell, for ``exec`` and ``shell``)."""
     match options.action:
         case "build":
             return _build("slim" if options.slim else "default")
         case "exec":
             return _exec(options)
+        case "shell":
+            return _shell(options.session)
         case _:
             return _prune()
 
@@ -51,6 +55,14 @@ def _exec(options: argparse.Namespace) -> int:
         repository=settings.repository,
         max_sandboxes=settings.max_sandboxes,
     )
+
+
+def _shell(name: str) -> int:
+    from backspace_tui.sessions import shell, store
+
+    ended = shell.visit(store.find(name), stdin=sys.stdin.fileno(), stdout=sys.stdout.fileno())
+    print(shell.outcome(ended), file=sys.stderr)
+    return KILLED if ended.exit_code is None else ended.exit_code
 
 
 def _prune() -> int:

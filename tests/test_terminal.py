@@ -197,3 +197,30 @@ def test_a_session_is_replayed_forward_and_back(tmux: Tmux, program: Program, re
     tmux.wait_for("EXIT=0")
     assert (program.session / "events.jsonl").read_bytes() == log
     assert not is_running(program.session)
+
+
+@pytest.mark.tmux
+@pytest.mark.bubblewrap
+def test_the_users_own_commands_and_shell_in_the_sandbox(tmux: Tmux, program: Program, repository: Path) -> None:
+    tmux.start(workspace(program, repository), program.env)
+    ask(tmux, PROMPT)
+    wait_for(lambda: state(program).stage == "review", "the review")
+    tmux.keys("Escape", "2")
+    tmux.wait_for("0 of 2 decided")
+    tmux.keys("!")
+    tmux.type("echo mine > mine.txt; echo $((40 + 2)) said")
+    tmux.keys("Enter")
+    tmux.wait_for("42 said")
+    tmux.wait_for("0 of 3 decided")
+    tmux.keys("2", "$")
+    wait_for(lambda: "hunk" not in tmux.screen(), "the shell")
+    tmux.type("rm mine.txt; echo in the $((1 + 1))nd shell")
+    tmux.keys("Enter")
+    tmux.wait_for("in the 2nd shell")
+    tmux.type("exit")
+    tmux.keys("Enter")
+    tmux.wait_for("0 of 2 decided")
+    edits = [event for event in program.events() if isinstance(event, ev.FileEdit) and event.by == "user"]
+    assert [event.path for event in edits] == ["mine.txt", "mine.txt"]
+    tmux.keys("q")
+    tmux.wait_for("EXIT=0")

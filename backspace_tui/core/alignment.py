@@ -47,12 +47,8 @@ class Group(NamedTuple):
     new_open: bool = False
 
 
-class Run(NamedTuple):
-    """Consecutive lines of a group with one mark: how many there are, and their content."""
-
-    mark: str
-    count: int
-    text: bytes
+Run = tuple[str, int, bytes]
+"""Consecutive lines of a group with one mark: the mark, how many they are, their content."""
 
 
 class Lines(Sequence[tuple[Mark, bytes]]):
@@ -270,7 +266,7 @@ def _runs(group: Group, old: list[bytes], new: list[bytes]) -> list[Run]:
             old_at += count
         if len(lines) != count:
             raise _other_text(group)
-        runs.append(Run(mark, count, b"".join(lines)))
+        runs.append((mark, count, b"".join(lines)))
         # Each line ends in its line feed, so that the sign stands between them.
         sign = mark.encode()
         piece = sign + sign.join(lines)

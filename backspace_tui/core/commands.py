@@ -83,11 +83,34 @@ class Publish(Command, frozen=True, tag="publish"):
     pull_request: bool = True
 
 
+class RunForUser(Command, frozen=True, tag="run_for_user", rename={"command": "line"}):
+    """Run the user's shell line in the agent's sandbox: at once in the review, else at the agent's turn boundary.
+
+    :class:`Stop` ends it. What it changes is a snapshot marked as the user's.
+    """
+
+    command: str
+
+
+class Shell(Command, frozen=True, tag="shell"):
+    """Open an interactive shell in the agent's sandbox, under the same terms; there is one at a time.
+
+    After the reply the connection carries :mod:`backspace_tui.core.frames` both ways. Closing it ends the shell.
+    ``term`` is the terminal's ``TERM``.
+    """
+
+    rows: int
+    cols: int
+    term: str = ""
+
+
 class Ping(Command, frozen=True, tag="ping"):
     """Answered with the newest ``seq``; keeps the session from idling out."""
 
 
-AnyCommand = Say | Pause | Resume | Stop | Quit | Answer | Decide | Edit | Undo | Verify | Publish | Ping
+AnyCommand = (
+    Say | Pause | Resume | Stop | Quit | Answer | Decide | Edit | Undo | Verify | Publish | RunForUser | Shell | Ping
+)  # fmt: skip
 
 
 class HostRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -165,12 +165,16 @@ class ModelReplied(Event, frozen=True, tag="model_replied"):
 
 
 class ToolStarted(Event, frozen=True, tag="tool_started"):
-    """A tool call begins. ``title`` is its one-line form for the screen (``read src/cart.py``)."""
+    """A tool call begins. ``title`` is its one-line form for the screen (``read src/cart.py``).
+
+    ``by`` the user: a command (``run_command``) or ``shell`` of theirs in the agent's sandbox, no call of the model's.
+    """
 
     call_id: str
     tool: str
     arguments: dict[str, Any] = {}
     title: str = ""
+    by: Literal["agent", "user"] = "agent"
 
 
 class ToolOutput(Event, frozen=True, tag="tool_output"):
@@ -186,7 +190,8 @@ class ToolFinished(Event, frozen=True, tag="tool_finished"):
 
     ``tree`` is W after the call, ``snapshot`` the tree of every file (the rollback point); both are empty when
     the call changed nothing since the last event that named them. ``audit`` is of the command that it ran, if any,
-    and ``earlier`` of those before, where it needed several.
+    and ``earlier`` of those before, where it needed several. ``by`` the user: what the model is told of it at its next
+    turn (nothing where ``text`` is empty); what it changed stands in the ``snapshot`` before.
     """
 
     call_id: str
@@ -199,6 +204,7 @@ class ToolFinished(Event, frozen=True, tag="tool_finished"):
     snapshot: str = ""
     audit: Audit | None = None
     earlier: tuple[Audit, ...] = ()
+    by: Literal["agent", "user"] = "agent"
 
 
 class FileEdit(Event, frozen=True, tag="file_edit"):

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -85,6 +85,13 @@ class Hunk(msgspec.Struct, frozen=True, gc=False):
     def signs(self) -> str:
         """The mark of each line."""
         return signs(self.lines)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """The index of its first changed line, and that after its last."""
+        marks = self.signs
+        end = len(marks.rstrip(" "))
+        return min(end, len(marks) - len(marks.lstrip(" "))), end
 
 
 def is_binary(data: bytes) -> bool:

@@ -113,8 +113,12 @@ class Shell(Protocol):
         """
         ...
 
+    def ready(self, timeout: float) -> bool:
+        """Whether it takes input, or ended; waits up to ``timeout`` seconds for that. Ask before each writing."""
+        ...
+
     def write(self, data: bytes) -> None:
-        """Type ``data``; waits while what runs there takes no more. Nothing happens after the end."""
+        """Type ``data``, also where what runs there takes nothing. Nothing happens after the end."""
         ...
 
     def resize(self, rows: int, cols: int) -> None:

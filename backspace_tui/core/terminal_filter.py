@@ -15,13 +15,21 @@ STRING_LIMIT: Final = 64 * 1024
 """Bytes after which a control string (OSC, DCS, ...) without an end is given up."""
 
 # BEL, BS, TAB, LF, VT, FF, CR, SO, SI, and what is printable. ENQ makes terminals answer, XON and XOFF stop them.
-_TEXT = re.compile(rb"[\x07-\x0f\x20-\x7e]+")
+_PLAIN: Final = rb"[\x07-\x0f\x20-\x7e]+"
 # Well-formed UTF-8 but for U+0080 to U+009F, the C1 controls.
-_UTF8 = re.compile(
+_CHARACTER: Final = (
     rb"(?:\xc2[\xa0-\xbf]|[\xc3-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}"
     rb"|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}"
     rb"|\xf4[\x80-\x8f][\x80-\xbf]{2})+"
 )
+_MOVES: Final = b"@ABCDEFGHIJKLMPSTXZ`abcdefghlmnrsu"
+_TEXT = re.compile(_PLAIN)
+_UTF8 = re.compile(_CHARACTER)
+# Most of what there is, at once: text with colours and movements.
+_COMMON = re.compile(
+    b"(?:" + _PLAIN + b"|" + _CHARACTER + rb"|\x1b\[[0-9]{0,5}(?:[;:][0-9]{0,5}){0,16}[" + _MOVES + b"])+"
+)
+_DROPPED = re.compile(rb"[\x00-\x06\x10-\x1a\x1c-\x1f\x7f]+")
 _UTF8_BEGUN = re.compile(
     rb"(?:[\xc2-\xdf]|[\xe0-\xef]|\xe0[\xa0-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]|\xed[\x80-\x9f]|[\xf0-\xf4]"
     rb"|\xf0[\x90-\xbf][\x80-\xbf]?|[\xf1-\xf3][\x80-\xbf]{1,2}|\xf4[\x80-\x8f][\x80-\xbf]?)\Z"
@@ -39,7 +47,7 @@ _CHARSETS: Final = frozenset((b"(", b")", b"*", b"+"))
 # By private prefix and intermediates. Left out: t (window: titles told, resized), i (printer), *y (checksums of the
 # screen), x (parameters told), "p (8-bit answers), and all that is not listed.
 _FINALS: Final[dict[tuple[bytes, bytes], frozenset[int]]] = {
-    (b"", b""): frozenset(b"@ABCDEFGHIJKLMPSTXZ`abcdefghlmnrsu"),
+    (b"", b""): frozenset(_MOVES),
     (b"?", b""): frozenset(b"JKchlmnrsu"),
     (b">", b""): frozenset(b"cmnu"),
     (b"=", b""): frozenset(b"cu"),
@@ -49,7 +57,8 @@ _FINALS: Final[dict[tuple[bytes, bytes], frozenset[int]]] = {
     (b"", b"$"): frozenset(b"p"),
     (b"?", b"$"): frozenset(b"p"),
 }
-_PARAMETERS = re.compile(rb"[<=>?]?[0-9;:]*\Z")
+# Some terminals carry out any number of repetitions.
+_PARAMETERS = re.compile(rb"[<=>?]?[0-9]{0,5}(?:[;:][0-9]{0,5})*\Z")
 _ALTERNATE: Final = frozenset((b"47", b"1047", b"1049"))
 _MALFORMED: Final = "\ufffd".encode()
 
@@ -83,26 +92,31 @@ class TerminalFilter:
 
     def _ground(self, data: bytes, at: int, out: list[bytes]) -> int:
         """Where to go on, or -1 when more is needed to know."""
-        if found := _TEXT.match(data, at):
+        if found := (_COMMON if self._utf8 else _TEXT).match(data, at):
             out.append(found.group())
             return found.end()
-        if found := _UTF8.match(data, at):
+        first = data[at]
+        if first >= 0x80 and (found := _UTF8.match(data, at)):
             text = found.group()
             out.append(text if self._utf8 else b"?" * len(text.decode()))
             return found.end()
-        if _UTF8_BEGUN.match(data, at):
+        if first >= 0x80 and _UTF8_BEGUN.match(data, at):
             return -1
+        if first not in (0x1B, 0xC2):
+            found = _DROPPED.match(data, at)
+            if found is None:
+                out.append(_MALFORMED if self._utf8 else b"?")
+            return found.end() if found else at + 1
         if found := _STRING.match(data, at):
             self._in_string, self._length = True, 0
             return found.end()
         if found := _CSI.match(data, at, at + LONGEST):
             return self._csi(data, found, out)
-        if found := _C1.match(data, at):
-            return found.end()
         if found := _ESCAPE.match(data, at, at + LONGEST):
             return self._escape(data, found, out)
-        if data[at] >= 0x80:
-            out.append(_MALFORMED if self._utf8 else b"?")
+        if found := _C1.match(data, at):
+            return found.end()
+        out.append(_MALFORMED if self._utf8 else b"?")
         return at + 1
 
     def _csi(self, data: bytes, found: re.Match[bytes], out: list[bytes]) -> int:

@@ -30,6 +30,8 @@ def exceeded(budget: BudgetSettings, state: SessionState, events: Iterable[ev.An
                 paused_for_budget = False
             case ev.ModelCalled():
                 working_since = event.time
+            case ev.ToolStarted(by="user"):
+                working_since = None
             case ev.ModelReplied() | ev.ToolFinished():
                 if working_since is not None:
                     minutes += (event.time - working_since).total_seconds() / 60

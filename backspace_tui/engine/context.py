@@ -56,6 +56,9 @@ def conversation(events: Iterable[ev.AnyEvent]) -> Conversation:
                 open_calls = list(event.tool_calls)
                 turns += 1
                 last = event
+            case ev.ToolFinished(by="user", text=text):
+                if text:
+                    waiting.append((event.seq, text))
             case ev.ToolFinished(stage="implement"):
                 if any(call.id == event.call_id for call in open_calls):
                     messages.append(ChatMessage("tool", event.text, tool_call_id=event.call_id))

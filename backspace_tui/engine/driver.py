@@ -12,6 +12,7 @@ from backspace_tui.core import events as ev
 from backspace_tui.core.protocols import ModelUnavailable, RequestRefused, SandboxError, SandboxGone
 from backspace_tui.core.stages import AGENT_STAGES, MAX_ATTEMPTS, Stage, backoff
 from backspace_tui.core.terminal_text import clean
+from backspace_tui.engine import user_commands
 from backspace_tui.engine.job import Job, StageFailed, StageResult, Stopped, WaitsForPerson
 from backspace_tui.engine.stages import analyze, critique, done, implement, plan, prepare, publish, review, verify
 from backspace_tui.repository.errors import RepositoryError
@@ -38,6 +39,7 @@ STOPPABLE: Final = AGENT_STAGES[1:]
 def drive(job: Job) -> int:
     """Run stages until the session ends, stops, or waits for a person who is not there; returns the exit code."""
     try:
+        user_commands.recover(job)
         failures = 0
         while True:
             stage = job.state.next_stage

@@ -21,6 +21,8 @@ from backspace_tui.engine.recorder import Recorder
 
 if TYPE_CHECKING:
     from backspace_tui.core.events import SessionStarted
+    from backspace_tui.engine.user_commands import Asked
+    from backspace_tui.engine.visit import Visit
     from backspace_tui.engine.workspace import Workspace
     from backspace_tui.repository.bare import BareRepository
     from backspace_tui.sessions.objects import Objects
@@ -99,13 +101,20 @@ WorkCommand = cmd.Verify | cmd.Publish
 
 @dataclass
 class Control:
-    """What the socket's thread tells the workflow's thread; guarded by the recorder's ``changed``."""
+    """What the socket's thread tells the workflow's thread; guarded by the recorder's ``changed``.
+
+    ``user`` is what the user wants in the sandbox, oldest first; ``visit`` the one window in its shell, or about to be;
+    ``user_cancel`` ends the user's command that runs.
+    """
 
     stop: bool = False
     quit: bool = False
     work: list[WorkCommand] = field(default_factory=list)
     windows: int = 0
     cancel: Cancel = field(default_factory=Cancel)
+    user: list[Asked | Visit] = field(default_factory=list)
+    visit: Visit | None = None
+    user_cancel: Cancel | None = None
 
 
 @dataclass

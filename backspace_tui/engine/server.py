@@ -15,9 +15,10 @@ from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.core.stages import AGENT_STAGES, RESTING
 from backspace_tui.core.terminal_text import clean
-from backspace_tui.engine import editing, review
+from backspace_tui.engine import editing, review, user_commands
 from backspace_tui.engine.job import Job, WorkCommand
 from backspace_tui.engine.talk import kind_of_message
+from backspace_tui.engine.visit import Visit
 from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.sessions.errors import SessionError
 
@@ -71,11 +72,17 @@ def _handle(job: Job, command: cmd.AnyCommand, driven: bool) -> int:
             with recorder.changed:
                 if not recorder.state.paused:
                     raise review.DecisionRefused("the session is not paused")
+                if recorder.state.paused == user_commands.IN_SHELL and job.control.visit is not None:
+                    raise review.DecisionRefused("you are in the sandbox's shell; leave it first")
                 return recorder.emit(ev.Resumed()).seq
         case cmd.Stop():
             return _stop(job, quit=False)
         case cmd.Quit():
             return _stop(job, quit=True)
+        case cmd.RunForUser(command=line):
+            return user_commands.ask_run(job, line, driven=driven)
+        case cmd.Shell():
+            raise review.DecisionRefused("a shell needs a window of its own: backspace-tui sandbox shell SESSION")
         case cmd.Verify() | cmd.Publish():
             return _work(job, command, driven)
 
@@ -90,6 +97,8 @@ def _say(job: Job, text: str, about: Literal["", "tests"]) -> int:
 
 
 def _stop(job: Job, *, quit: bool) -> int:
+    if not quit and user_commands.stop(job, everything=False):
+        return job.state.last_seq
     with job.recorder.changed:
         quit = quit or job.recorder.state.stage_now not in AGENT_STAGES
         job.control.stop = not quit
@@ -98,6 +107,8 @@ def _stop(job: Job, *, quit: bool) -> int:
         seq = job.recorder.state.last_seq
         job.recorder.changed.notify_all()
     cancel.cancel()
+    if quit:
+        user_commands.stop(job, everything=True)
     return seq
 
 
@@ -170,19 +181,29 @@ class Server:
         try:
             with connection, connection.makefile("rwb") as stream:
                 while line := stream.readline(MAX_LINE):
-                    stream.write(cmd.encode(self._answer(line)))
+                    reply, visit = self._answer(line, connection)
+                    stream.write(cmd.encode(reply))
                     stream.flush()
+                    if visit is not None:
+                        user_commands.host(self._job, visit, stream)
+                        return
         except OSError:
             pass
         finally:
             self._count(-1)
 
-    def _answer(self, line: bytes) -> cmd.Reply:
+    def _answer(self, line: bytes, connection: socket.socket) -> tuple[cmd.Reply, Visit | None]:
+        """The reply, and the visit that the connection is for from then on."""
         try:
             command = cmd.decode_command(line)
+            if isinstance(command, cmd.Shell):
+                visit = user_commands.ask_shell(self._job, command, connection)
+                return cmd.Reply(seq=self._job.state.last_seq), visit
         except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-            return cmd.Reply(error=f"not a command: {problem}")
-        return handle(self._job, command)
+            return cmd.Reply(error=f"not a command: {problem}"), None
+        except review.DecisionRefused as problem:
+            return cmd.Reply(error=str(problem)), None
+        return handle(self._job, command), None
 
     def _count(self, change: int) -> None:
         with self._job.recorder.changed:

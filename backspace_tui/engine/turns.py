@@ -10,7 +10,7 @@ import msgspec
 from backspace_tui.core import events as ev
 from backspace_tui.core.protocols import Cancelled, ChatMessage, ModelReply, ModelRequest
 from backspace_tui.core.terminal_text import clean
-from backspace_tui.engine import budget
+from backspace_tui.engine import budget, user_commands
 from backspace_tui.engine.job import Job, Stopped, WaitsForPerson
 
 
@@ -89,7 +89,9 @@ def ask_again(job: Job, purpose: str, user: str, answer: str, repair: str) -> st
 
 
 def boundary(job: Job) -> None:
-    """What happens between two turns: stopping, pausing, the budget."""
+    """What happens between two turns: stopping, the user's own commands, pausing, the budget."""
+    job.check_stop()
+    user_commands.serve(job, pause=True)
     job.check_stop()
     limit = budget.exceeded(job.parts.settings.budget, job.state, job.recorder.events)
     if limit and not job.state.paused:
@@ -103,10 +105,22 @@ def boundary(job: Job) -> None:
 
 
 def wait(job: Job, ready: Callable[[], bool]) -> None:
-    """Block until ``ready()`` holds; raises :class:`Stopped`, or :class:`WaitsForPerson` after the idle timeout."""
+    """Block until ``ready()`` holds, and carry out meanwhile what the user wants in the sandbox.
+
+    Raises :class:`Stopped`, or :class:`WaitsForPerson` after the idle timeout.
+    """
+    while not _waited(job, ready):
+        user_commands.serve(job)
+
+
+def _waited(job: Job, ready: Callable[[], bool]) -> bool:
+    """Whether ``ready()`` holds; false where the user wants something first."""
     with job.recorder.changed:
         while not ready():
             job.check_stop()
+            if job.control.user:
+                return False
             notified = job.recorder.changed.wait(job.idle_timeout)
             if not notified and not ready() and not job.control.windows:
                 raise WaitsForPerson("nobody was there; attach or resume it to go on")
+        return True

@@ -58,6 +58,11 @@ class Workspace:
         self._lock = threading.Lock()
 
     @property
+    def live(self) -> bool:
+        """Whether the sandbox is there already."""
+        return self._box is not None
+
+    @property
     def box(self) -> Sandbox:
         """The live sandbox, holding exactly the newest snapshot when it is opened here; a dead one is replaced.
 

@@ -93,17 +93,20 @@ class Shell:
                 self._replies.put(None)
             return self._take(self._replies, self._deadline or time.monotonic())
 
+    def ready(self, timeout: float) -> bool:
+        """Whether it takes input, or ended; waits up to ``timeout`` seconds for that."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._over or self._untaken < WINDOW, timeout)
+
     def write(self, data: bytes) -> None:
-        """Type ``data``; waits while what runs there takes no more. Nothing happens after the end."""
+        """Type ``data``, also where what runs there takes nothing. Nothing happens after the end."""
+        with self._changed:
+            if self._over:
+                return
+            self._untaken += len(data)
         for start in range(0, len(data), PIECE):
-            piece = data[start : start + PIECE]
-            with self._changed:
-                self._changed.wait_for(lambda: self._over or self._untaken < WINDOW)
-                if self._over:
-                    return
-                self._untaken += len(piece)
             with contextlib.suppress(SandboxError):
-                self._request("type", piece)
+                self._request("type", data[start : start + PIECE])
 
     def resize(self, rows: int, cols: int) -> None:
         """The window has another size now."""

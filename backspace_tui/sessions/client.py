@@ -196,6 +196,11 @@ class Client:
                 self._connection.close()
                 raise SessionError("the session's process went away: resume the session") from None
 
+    def detach(self) -> tuple[socket.socket, bytes]:
+        """The connection itself, for what comes after the replies, and what of that has arrived; it is the caller's."""
+        self._connection.settimeout(None)
+        return self._connection, self._received
+
     def close(self) -> None:
         """Close the connection; may be called twice."""
         self._connection.close()

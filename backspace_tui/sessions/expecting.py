@@ -88,8 +88,8 @@ def _accepted(file: ReviewFile, wanted: Collection[str]) -> ReviewFile | None:
 
 def _placed(item: ReviewHunk) -> _Placed:
     hunk = item.hunk
-    leading = next(index for index, (mark, _) in enumerate(hunk.lines) if mark != " ")
-    trailing = next(index for index, (mark, _) in enumerate(reversed(hunk.lines)) if mark != " ")
+    leading, end = hunk.extent
+    trailing = len(hunk.lines) - end
     if item.state == "accepted":
         start, length = hunk.new_start, len(hunk.lines) - len(hunk.deletions)
     else:

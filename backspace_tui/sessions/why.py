@@ -16,6 +16,7 @@ KEPT: Final = 4000
 class Why(msgspec.Struct):
     """A tool call: the ``thought`` before it, its one-line ``title``, what it was, and what the model was told of it.
 
+    It may be a command or shell of the user: then the title begins with ``you:``, and nobody thought before it.
     Nothing in it is cleaned for the screen beyond what the log is.
     """
 
@@ -34,6 +35,7 @@ class Calls:
         self._thoughts: dict[str, str] = {}
         self._calls: dict[str, Why] = {}
         self._edits: dict[int, Why] = {}
+        self._users: Why | None = None
 
     def take(self, event: ev.AnyEvent) -> None:
         """This event happened."""
@@ -46,6 +48,10 @@ class Calls:
                 thought = event.text or "".join(self._thinking)
                 self._thinking.clear()
                 self._thoughts.update((call.id, thought) for call in event.tool_calls)
+            case ev.ToolStarted(by="user"):
+                self._users = Why("", f"you: {event.title}", event.tool, event.arguments)
+            case ev.ToolFinished(by="user"):
+                self._users = None
             case ev.ToolStarted():
                 # Ids of calls may come again in later turns, so an edit is of the newest call with its id.
                 thought = self._thoughts.pop(event.call_id, "")
@@ -54,13 +60,14 @@ class Calls:
                 if (call := self._calls.get(event.call_id)) is not None:
                     call.result = _clipped(event.text)
             case ev.FileEdit():
-                if (call := self._calls.get(event.by)) is not None:
+                call = self._users if event.by == "user" else self._calls.get(event.by)
+                if call is not None:
                     self._edits[event.seq] = call
             case _:
                 pass
 
     def of(self, edit: int) -> Why | None:
-        """The call that made the edit with this ``seq``; ``None`` where the agent made none."""
+        """The call that made the edit with this ``seq``; ``None`` where neither the agent nor a command did."""
         return self._edits.get(edit)
 
 

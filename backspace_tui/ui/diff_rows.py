@@ -81,13 +81,7 @@ class HunkView(NamedTuple):
     @property
     def extent(self) -> tuple[int, int]:
         """The index of its first changed line, and that after its last."""
-        lines = self.hunk.lines
-        start, end = 0, len(lines)
-        while end and lines[end - 1][0] == " ":
-            end -= 1
-        while start < end and lines[start][0] == " ":
-            start += 1
-        return start, end
+        return self.hunk.extent
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -98,7 +92,7 @@ class HunkView(NamedTuple):
         if hunk.kind != "text":  # all its deletions come first
             removed = bisect_left(hunk.lines, True, key=lambda line: line[0] != "-")
             return len(hunk.lines) - removed, removed
-        signs = [sign for sign, _ in hunk.lines]
+        signs = hunk.signs
         return signs.count("+"), signs.count("-")
 
 

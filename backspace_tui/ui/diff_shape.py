@@ -9,6 +9,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Final, NamedTuple
 
+from backspace_tui.core.alignment import signs
+
 _STEPS: Final = re.compile(r"( *)(-*)(\+*)")
 _REPLACED: Final = re.compile(r"(-+)(\++)")
 
@@ -46,7 +48,7 @@ class Shape:
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.lines = lines
-        found = _STEPS.findall("".join([sign for sign, _ in lines]))[:-1]  # the last one is empty
+        found = _STEPS.findall(signs(lines))[:-1]  # the last one is empty
         self._sizes = [(len(context), len(old), len(new)) for context, old, new in found]
         self._starts = _before([context + old + new for context, old, new in self._sizes])
         self._olds = _before([context + old for context, old, _ in self._sizes])
@@ -143,5 +145,4 @@ def _before(sizes: list[int]) -> list[int]:
 
 def doubled(lines: Sequence[Line]) -> int:
     """In how many rows of both sides a deletion and an addition stand beside each other."""
-    signs = "".join([sign for sign, _ in lines])
-    return sum([min(len(old), len(new)) for old, new in _REPLACED.findall(signs)])
+    return sum([min(len(old), len(new)) for old, new in _REPLACED.findall(signs(lines))])

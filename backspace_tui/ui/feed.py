@@ -127,8 +127,10 @@ class Feed:
         if event.tool in _COMMANDS:
             command = event.arguments.get("command")
             text = clean(command) if isinstance(command, str) else title
-            sandbox.append(Entry(f"$ {text}", "strong"))
-        if event.tool not in _EDITORS:
+            sandbox.append(Entry(f"$ {text}", "user" if event.by == "user" else "strong"))
+        if event.by == "user":
+            thinking.append(_line("you", "a shell in the sandbox" if event.tool == "shell" else title, "user"))
+        elif event.tool not in _EDITORS:
             thinking.append(_titled(title, event.tool))
 
     def _edit(self, event: ev.FileEdit, thinking: list[Entry]) -> None:

@@ -64,6 +64,8 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("pull_request", "P", "pull_request", "verify, commit and open the pull request", "review"),
     Key("agent.pause", "p", "pause", "pause or resume the agent", "live"),
     Key("agent.stop", "S", "stop", "stop the agent's work", "live"),
+    Key("sandbox.command", "!", "command", "a command of yours in the agent's sandbox", "live"),
+    Key("sandbox.shell", "$", "shell", "a shell in the agent's sandbox", "live"),
     Key("prompt", "i,enter", "prompt", "go to the prompt line; in Files: to the file"),
     Key("step.back", "left,h", "step(-1)", "one step back", "replay"),
     Key("step.forward", "right,l", "step(1)", "one step forward", "replay"),

@@ -41,7 +41,7 @@ def ordered(file: ReviewFile) -> list[ReviewHunk]:
     """The hunks of ``file`` by the line of A at which they change something; those that are gone come last."""
 
     def key(item: ReviewHunk) -> tuple[bool, int, bool]:
-        leading = next((count for count, (sign, _) in enumerate(item.hunk.lines) if sign != " "), 0)
+        leading = item.hunk.extent[0]
         settled = item.state == "accepted"
         return item.gone, (item.hunk.new_start if settled else item.hunk.old_start) + leading, not settled
 

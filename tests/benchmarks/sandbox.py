@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from backspace_tui.core.protocols import SandboxSpec
 from backspace_tui.core.terminal_text import Cleaner
-from backspace_tui.engine.stages.implement import LOGGED_OUTPUT
+from backspace_tui.engine.output import LOGGED_OUTPUT
 from backspace_tui.sandbox.client import SupervisedSandbox
 from backspace_tui.sandbox.factory import Factory
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from backspace_tui.core import commands as cmd
-from backspace_tui.engine import rejections
+from backspace_tui.engine import rejections, user_commands
 from backspace_tui.engine.job import Job, StageResult, WaitsForPerson
 from backspace_tui.engine.review import accept_all
 from backspace_tui.engine.turns import wait
@@ -44,9 +44,13 @@ def wanted(job: Job) -> bool:
 
 
 def rest(job: Job, ready: Callable[[], bool], reason: str) -> None:
-    """Wait for the human until ``ready()``; undone rejections come back into the agent's files meanwhile."""
+    """Wait for the human until ``ready()``; undone rejections come back into the agent's files meanwhile.
+
+    What the user wants to run there is run first.
+    """
     while True:
         rejections.put_back(job)
+        user_commands.serve(job)
         if ready():
             return
         if job.exit_when_waiting:

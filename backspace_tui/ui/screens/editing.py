@@ -166,7 +166,7 @@ def released(app: App[int]) -> Iterator[None]:
             except Exception as error:  # the window takes the terminal back first
                 problem = error
     except SuspendNotSupported:
-        raise EditFailed("no editor can be opened in this terminal") from None
+        raise EditFailed("this terminal cannot be handed to another program") from None
     if problem is not None:
         raise problem
 

@@ -31,6 +31,7 @@ COMMANDS: Final[tuple[tuple[str, str], ...]] = (
     ("/pause", "the agent takes no further turn"),
     ("/resume", "the agent goes on"),
     ("/stop", "end the agent's work; the review keeps what there is"),
+    ("/shell", "a shell in the agent's sandbox; !COMMAND runs one command there"),
     ("/help", "all keys"),
     ("/quit", "leave; the session goes on"),
 )

@@ -10,7 +10,7 @@ from backspace_tui.sessions.failing import FAILURES, request
 from backspace_tui.ui.bridge import Launched, start_session
 from backspace_tui.ui.keymap import split
 from backspace_tui.ui.panes.transcript import Entry
-from backspace_tui.ui.screens.editing import Editing
+from backspace_tui.ui.screens.editing import EditFailed, Editing, released
 
 
 class Working(Editing):
@@ -121,9 +121,43 @@ class Working(Editing):
         text = "End the agent's work now? A running command is killed; the review keeps what there is."
         self.app.push_screen(ConfirmDialog("Stop", text), confirmed)
 
+    # The agent's sandbox
+
+    def action_command(self) -> None:
+        """Begin a command for the agent's sandbox on the prompt line."""
+        self.prompt.input.focus()
+        self.prompt.input.value = "!"
+        self.prompt.input.cursor_position = 1
+
+    def action_shell(self) -> None:
+        from backspace_tui.sessions.errors import SessionError
+        from backspace_tui.sessions.shell import run_shell
+
+        if self.directory is None:
+            self.say("there is no session yet: say what you want on the prompt line", "muted")
+            return
+        try:
+            with released(self.app):
+                said = run_shell(self.directory, stdin=0, stdout=1)
+        except (EditFailed, SessionError) as problem:
+            self.say(str(problem), "warn")
+        else:
+            self.say(said, "good")
+
+    def _run(self, line: str) -> None:
+        if self.directory is None:
+            self.say("there is no session yet: say what you want on the prompt line", "muted")
+        elif line:
+            self.send(cmd.RunForUser(command=line))
+        else:
+            self.action_shell()
+
     # The prompt line
 
     def entered(self, text: str) -> None:
+        if text.startswith("!"):
+            self._run(text[1:].strip())
+            return
         if text.startswith("/") and " " not in text and self._command(text):
             return
         if self.directory is None:
@@ -146,6 +180,8 @@ class Working(Editing):
                 self.send(cmd.Resume())
             case "/stop":
                 self.action_stop()
+            case "/shell":
+                self.action_shell()
             case "/help":
                 self.action_help()
             case "/quit":
