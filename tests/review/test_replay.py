@@ -62,7 +62,7 @@ def test_a_commit_as_an_agents_work(number: int, store: Store, tmp_path: Path) -
         found.agent({path: new for path, (_, new) in files.items()})
         pick = random.Random(number)
         every = [item.hunk.id for item in found.open()]
-        found.decide("accept", *every)
+        found.decide("accept", *every, protected=True)
         assert found.tree("accepted") == found.tree("work")
         found.undo()
         assert found.tree("accepted") == found.tree("base")
@@ -70,7 +70,7 @@ def test_a_commit_as_an_agents_work(number: int, store: Store, tmp_path: Path) -
         for _ in range(6):
             decide(found, pick)
         if rest := [item.hunk.id for item in found.open()]:
-            found.decide("accept", *rest)
+            found.decide("accept", *rest, protected=True)
         assert found.tree("accepted") == found.tree("work")
         found.decide("unstage", *(item.hunk.id for item in found.of("accepted")))
         assert found.tree("accepted") == found.tree("base")
@@ -106,7 +106,7 @@ def decide(found: Scene, pick: random.Random) -> None:
     old = held.data if held is not None else b""
     diff = oracle.git_diff(found.store.repository.path, old, new.data)
     expected = oracle.stage(old, new.data, diff, lambda hunk, place: place in named.get((path, hunk), ()))
-    found.decide("accept", *units)
+    found.decide("accept", *units, protected=True)
     after = found.tree("accepted")
     assert after.pop(path) == File(held.mode if held is not None else new.mode, expected)
     assert after == {other: file for other, file in before.items() if other != path}
