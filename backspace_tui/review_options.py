@@ -15,6 +15,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare them on ``parser``."""
     parser.add_argument("session", metavar="SESSION")
     parser.add_argument("--json", action="store_true", help="print the review as JSON")
+    parser.add_argument(
+        "--roll-back",
+        metavar="STEP",
+        type=int,
+        help="put the agent's files back as they were after STEP, the number of an event that changed them "
+        "(sessions show and --why print them); what you decided stays",
+    )
     parser.add_argument("--undo", action="store_true", help="take back the last decision")
     _several(parser, "--unstage", "take it back out")
     _several(parser, "--mark", "mark as reviewed, undecided")

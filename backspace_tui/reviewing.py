@@ -49,10 +49,12 @@ def _decisions(directory: Path, options: argparse.Namespace) -> Commands:
     comments = [_with_text("--comment", item) for item in options.comment]
     redone = [_with_text("--redo", item) for item in options.redo]
     edits = [(hunk, _read(file)) for hunk, file in (_with_text("--edit", item) for item in options.edit)]
-    if not options.undo:
+    if not options.undo and options.roll_back is None:
         plain = [*options.unstage, *options.mark, *options.unmark, *options.reject, *options.accept]
         _check_names(directory, state, [*plain, *(name for name, _ in (*comments, *redone, *edits))])
     found: Commands = [cmd.Undo()] if options.undo else []
+    if options.roll_back is not None:
+        found.insert(0, cmd.RollBack(seq=options.roll_back))
     found.append(cmd.Decide(hunks=_named(shown, options.unstage, _is_accepted), action="unstage"))
     found.append(cmd.Decide(hunks=_named(shown, options.mark, _is_unseen), action="review"))
     found.append(cmd.Decide(hunks=_named(shown, options.unmark, _is_reviewed), action="unreview"))
@@ -192,12 +194,19 @@ def _next(directory: Path, decisions: Commands, options: argparse.Namespace) -> 
     """What follows the decisions: what the options say, or the commit once nothing is left to decide."""
     if options.pull_request:
         return cmd.Publish(pull_request=True)
-    if any(not isinstance(item, cmd.Decide) or item.action in ("accept", "reject", "unstage") for item in decisions):
+    if any(_may_complete(item) for item in decisions):
         state, shown = load(directory)
         fresh = state.accepted_tree not in (state.base_tree, state.committed_tree)
         if fresh and shown.pending == 0 and state.stage in RESTING:
             return cmd.Publish(pull_request=False)
     return cmd.Verify() if options.verify else None
+
+
+def _may_complete(command: cmd.AnyCommand) -> bool:
+    """Whether it can leave nothing to decide: then what is accepted is committed."""
+    if isinstance(command, cmd.Decide):
+        return command.action in ("accept", "reject", "unstage")
+    return not isinstance(command, cmd.RollBack)
 
 
 def _carry_out(directory: Path, command: cmd.Verify | cmd.Publish, output: TextIO) -> int:

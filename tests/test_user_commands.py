@@ -70,7 +70,7 @@ def test_a_command_that_changes_nothing_leaves_no_edit(tmp_path: Path) -> None:
 def test_stop_ends_the_users_command_and_not_the_session(tmp_path: Path) -> None:
     with resting(tmp_path) as (human, _):
         human.send(cmd.RunForUser(command="echo half > h.txt; echo begun; sleep 1000"))
-        wait_for(lambda: "begun" in str(human.events()[-1]), "its output")
+        wait_for(lambda: any("begun" in piece.text for piece in of(human.events(), ev.ToolOutput)), "its output")
         assert human.send(cmd.Stop()).error == ""
         (finished,) = wait_for(lambda: of(human.events(), ev.ToolFinished, by="user"), "its end")
         assert (finished.exit_code, finished.audit.ended) == (None, "cancelled")

@@ -104,12 +104,22 @@ class Shell(Command, frozen=True, tag="shell"):
     term: str = ""
 
 
+class RollBack(Command, frozen=True, tag="roll_back"):
+    """Put the agent's files back as they were after the step ``seq``: an event that changed them.
+
+    In the review, or while the agent is paused between two steps. What is accepted stays accepted.
+    """
+
+    seq: int
+
+
 class Ping(Command, frozen=True, tag="ping"):
     """Answered with the newest ``seq``; keeps the session from idling out."""
 
 
 AnyCommand = (
-    Say | Pause | Resume | Stop | Quit | Answer | Decide | Edit | Undo | Verify | Publish | RunForUser | Shell | Ping
+    Say | Pause | Resume | Stop | Quit | Answer | Decide | Edit | Undo | Verify | Publish | RunForUser | Shell
+    | RollBack | Ping
 )  # fmt: skip
 
 

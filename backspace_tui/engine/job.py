@@ -21,6 +21,7 @@ from backspace_tui.engine.recorder import Recorder
 
 if TYPE_CHECKING:
     from backspace_tui.core.events import SessionStarted
+    from backspace_tui.engine.rollback import RollBack
     from backspace_tui.engine.user_commands import Asked
     from backspace_tui.engine.visit import Visit
     from backspace_tui.engine.workspace import Workspace
@@ -112,7 +113,7 @@ class Control:
     work: list[WorkCommand] = field(default_factory=list)
     windows: int = 0
     cancel: Cancel = field(default_factory=Cancel)
-    user: list[Asked | Visit] = field(default_factory=list)
+    user: list[Asked | RollBack | Visit] = field(default_factory=list)
     visit: Visit | None = None
     user_cancel: Cancel | None = None
 

@@ -19,6 +19,7 @@ from backspace_tui.engine.audit import audited
 from backspace_tui.engine.cancel import Cancel
 from backspace_tui.engine.job import Job
 from backspace_tui.engine.output import CommandOutput
+from backspace_tui.engine.rollback import RollBack, carry_out
 from backspace_tui.engine.talk import DecisionRefused
 from backspace_tui.engine.visit import Stream, Visit
 
@@ -37,7 +38,7 @@ class Asked:
     started: int = 0
 
 
-Request = Asked | Visit
+Request = Asked | RollBack | Visit
 
 
 # The socket's threads
@@ -129,6 +130,8 @@ def serve(job: Job, *, pause: bool = False) -> None:
             case Visit():
                 with _paused(job) if pause else contextlib.nullcontext():
                     _shell(job, asked)
+            case RollBack():
+                carry_out(job, asked)
             case Asked():
                 _run(job, asked)
 
