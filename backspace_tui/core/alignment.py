@@ -12,11 +12,9 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import compress
 from operator import itemgetter
 from typing import Final, Literal, NamedTuple, overload
-
-from unidiff.errors import UnidiffParseError
-from unidiff.patch import PatchSet
 
 from backspace_tui.core.marks import Leg
 
@@ -24,9 +22,12 @@ Mark = Literal[" ", "-", "+"]
 
 _MARKS: Final[dict[str, Mark]] = {" ": " ", "-": "-", "+": "+"}
 _RUNS: Final = re.compile(r" +|-+|\++")
+_IN_OLD: Final = bytes.maketrans(b" -+", b"\1\1\0")
+_IN_NEW: Final = bytes.maketrans(b" -+", b"\1\0\1")
 _FIRST_HUNK = re.compile(rb"^@@ -", re.MULTILINE)
 _HEADER = re.compile(rb"\n@@ -([0-9]+)(?:,([0-9]+))? \+([0-9]+)(?:,([0-9]+))? @@[^\n]*(?=\n)")
-_CHANGED = re.compile(r"[-+]+")
+CHANGED: Final = re.compile(r"[-+]+")
+"""The change blocks in a group's marks."""
 _SIGN = itemgetter(0)
 
 
@@ -45,10 +46,6 @@ class Group(NamedTuple):
     body: bytes
     old_open: bool = False
     new_open: bool = False
-
-
-Run = tuple[str, int, bytes]
-"""Consecutive lines of a group with one mark: the mark, how many they are, their content."""
 
 
 class Lines(Sequence[tuple[Mark, bytes]]):
@@ -99,6 +96,19 @@ class Lines(Sequence[tuple[Mark, bytes]]):
 def signs(lines: Sequence[tuple[str, bytes]]) -> str:
     """The mark of each line."""
     return lines.marks if isinstance(lines, Lines) else "".join([mark for mark, _ in lines])
+
+
+def extent(lines: Sequence[tuple[str, bytes]]) -> tuple[int, int]:
+    """The index of the first changed line, and that after the last; it reads as few lines as it can."""
+    if isinstance(lines, Lines):
+        end = len(lines.marks.rstrip(" "))
+        return min(end, len(lines) - len(lines.marks.lstrip(" "))), end
+    start, end = 0, len(lines)
+    while end and lines[end - 1][0] == " ":
+        end -= 1
+    while start < end and lines[start][0] == " ":
+        start += 1
+    return start, end
 
 
 class Span(NamedTuple):
@@ -159,6 +169,10 @@ def _plain_groups(diff: bytes) -> tuple[Group, ...] | None:
 
 def _any_groups(diff: bytes) -> tuple[Group, ...]:
     """The groups of any unified diff of one file."""
+    # Few diffs need it, and a start none.
+    from unidiff.errors import UnidiffParseError
+    from unidiff.patch import PatchSet
+
     text = diff.decode("latin-1")
     if not text.endswith("\n"):
         text += "\n"
@@ -202,7 +216,7 @@ def spans(diff: bytes) -> tuple[Span, ...]:
     found: list[Span] = []
     for group in read_groups(diff):
         old, new, seen = group.old_start, group.new_start, 0
-        for run in _CHANGED.finditer(group.marks):
+        for run in CHANGED.finditer(group.marks):
             context = run.start() - seen
             seen = run.end()
             deleted = run.group().count("-")
@@ -228,8 +242,10 @@ def align(old: list[bytes], new: list[bytes], diff: bytes) -> tuple[Span, ...]:
     return spans(diff)
 
 
-def proven(old: list[bytes], new: list[bytes], diff: bytes) -> Iterator[tuple[Group, list[Run]]]:
-    """Each group of ``diff`` with its runs, proven to lead from ``old`` to ``new``; the proof ends with the last one.
+def proven(old: list[bytes], new: list[bytes], diff: bytes) -> Iterator[tuple[Group, list[bytes]]]:
+    """Each group of ``diff`` and its lines without their marks; their line endings are those of the files.
+
+    That they lead from ``old`` to ``new`` is proven with the last group.
 
     Raises:
         ValueError: the diff is malformed or is not a diff of these two.
@@ -241,16 +257,25 @@ def proven(old: list[bytes], new: list[bytes], diff: bytes) -> Iterator[tuple[Gr
         # what makes "everything chosen" equal to the new side.
         if not (old_at <= start and new_at <= end and old[old_at:start] == new[new_at:end]):
             raise _other_text(group) if min(start, end) < 0 else _left_out(old_at)
-        yield group, _runs(group, old, new)
         old_at, new_at = start + group.old_count, end + group.new_count
+        lines = [line[1:] for line in split_lines(group.body)]
+        marks = group.marks.encode()
+        complete = not (group.old_open or group.new_open)
+        if not (
+            complete
+            and b"".join(compress(lines, marks.translate(_IN_OLD))) == b"".join(old[start:old_at])
+            and b"".join(compress(lines, marks.translate(_IN_NEW))) == b"".join(new[end:new_at])
+        ):
+            lines = _lines(group, old, new)
+        yield group, lines
     if old[old_at:] != new[new_at:]:
         raise _left_out(old_at)
 
 
-def _runs(group: Group, old: list[bytes], new: list[bytes]) -> list[Run]:
-    """The group's runs, when its lines are those of the two sides."""
+def _lines(group: Group, old: list[bytes], new: list[bytes]) -> list[bytes]:
+    """The group's lines as they are in the two sides, where one of them may lack its line feed."""
     old_at, new_at = group.old_start, group.new_start
-    runs: list[Run] = []
+    found: list[bytes] = []
     pieces: list[bytes] = []
     for run in _RUNS.findall(group.marks):
         mark, count = run[0], len(run)
@@ -266,7 +291,7 @@ def _runs(group: Group, old: list[bytes], new: list[bytes]) -> list[Run]:
             old_at += count
         if len(lines) != count:
             raise _other_text(group)
-        runs.append((mark, count, b"".join(lines)))
+        found += lines
         # Each line ends in its line feed, so that the sign stands between them.
         sign = mark.encode()
         piece = sign + sign.join(lines)
@@ -275,7 +300,7 @@ def _runs(group: Group, old: list[bytes], new: list[bytes]) -> list[Run]:
     closed = (group.old_open and _complete(old, old_at)) or (group.new_open and _complete(new, new_at))
     if closed or b"".join(pieces) != group.body:
         raise _other_text(group)
-    return runs
+    return found
 
 
 def _left_out(line: int) -> ValueError:

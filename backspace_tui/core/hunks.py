@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from backspace_tui.core import units
-from backspace_tui.core.alignment import Group, Lines, Mark, Run, proven, read_groups, signs, split_lines
+from backspace_tui.core.alignment import CHANGED, Group, Lines, Mark, extent, proven, read_groups, signs, split_lines
 from backspace_tui.core.staging import Block, blocks, end_lines, stage
 from backspace_tui.core.trees import SYMLINK, Entry, File, FileChange
 
@@ -89,9 +89,7 @@ class Hunk(msgspec.Struct, frozen=True, gc=False):
     @property
     def extent(self) -> tuple[int, int]:
         """The index of its first changed line, and that after its last."""
-        marks = self.signs
-        end = len(marks.rstrip(" "))
-        return min(end, len(marks) - len(marks.lstrip(" "))), end
+        return extent(self.lines)
 
 
 def is_binary(data: bytes) -> bool:
@@ -314,44 +312,43 @@ def _renamed(ids: _Ids, change: FileChange) -> Hunk:
 
 def _text_hunks(ids: _Ids, change: FileChange, old: bytes, new: bytes, diff: bytes) -> list[Hunk]:
     groups = proven(split_lines(old), split_lines(new), diff)
-    return [_text_hunk(ids, change.path, group, runs) for group, runs in groups]
+    return [_text_hunk(ids, change.path, group, lines) for group, lines in groups]
 
 
-def _text_hunk(ids: _Ids, path: str, group: Group, runs: list[Run]) -> Hunk:
+def _text_hunk(ids: _Ids, path: str, group: Group, lines: list[bytes]) -> Hunk:
+    marks = group.marks
     deletions: list[range] = []
     additions: list[range] = []
     changed: list[tuple[bytes, bytes]] = []
-    old, new = group.old_start + 1, group.new_start + 1
-    ends = {"-": b"\n", "+": b"\n"}
-    before = " "
-    for mark, count, text in runs:
-        if mark == " ":
-            ends["-"] = ends["+"] = text
-            old += count
-            new += count
+    old, new, seen = group.old_start + 1, group.new_start + 1, 0
+    for block in CHANGED.finditer(marks):
+        start, end = block.span()
+        deleted = marks.count("-", start, end)
+        middle = start + deleted
+        if marks.count("-", start, middle) == deleted:
+            changed.append((b"".join(lines[start:middle]), b"".join(lines[middle:end])))
         else:
-            if before == " ":
-                changed.append((b"", b""))
-            out, into = changed[-1]
-            ends[mark] = text
-            if mark == "-":
-                changed[-1] = (out + text, into)
-                deletions.append(range(old, old + count))
-                old += count
-            else:
-                changed[-1] = (out, into + text)
-                additions.append(range(new, new + count))
-                new += count
-        before = mark
+            sides = {sign: [lines[at] for at in range(start, end) if marks[at] == sign] for sign in "-+"}
+            changed.append((b"".join(sides["-"]), b"".join(sides["+"])))
+        old += start - seen
+        new += start - seen
+        deletions.append(range(old, old + deleted))
+        additions.append(range(new, new + end - middle))
+        old, new, seen = old + deleted, new + end - middle, end
     return Hunk(
         ids.make("text", changed),
         path,
         "text",
         group.old_start + 1,
         group.new_start + 1,
-        Lines(group.marks, group.body),
+        Lines(marks, group.body),
         frozenset(chain.from_iterable(deletions)),
         frozenset(chain.from_iterable(additions)),
-        not ends["-"].endswith(b"\n"),
-        not ends["+"].endswith(b"\n"),
+        _open(lines, marks.rstrip("+")),
+        _open(lines, marks.rstrip("-")),
     )
+
+
+def _open(lines: list[bytes], marks: str) -> bool:
+    """Whether the last line that has one of ``marks`` lacks its line feed."""
+    return bool(marks) and not lines[len(marks) - 1].endswith(b"\n")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 POLL: Final = 0.03
 DEBOUNCE: Final = 0.1
 _CHUNK: Final = 500
-_MANY: Final = 100_000
+_MANY: Final = 10_000
 _TURN: Final = 0.0005
 """Seconds for which a thread that lexes may keep the window from drawing; Python allows ten times as many."""
 
@@ -178,7 +178,8 @@ class Follower:
 class Reviewer:
     """Computes the review of the newest state: at once after a pause, else at most every 100 ms.
 
-    Renames whose new path is in :attr:`split` are shown as two files.
+    Renames whose new path is in :attr:`split` are shown as two files. While it is :attr:`computing`, no garbage is
+    collected; afterwards it is.
     """
 
     def __init__(self, background: Background, post: Post, objects: Callable[[], Objects]) -> None:
@@ -189,6 +190,7 @@ class Reviewer:
         self._scheduled = False
         self._last = 0.0
         self._hurry = threading.Event()
+        self.computing = False
 
     def want(self, state: SessionState, *, now: bool = False) -> None:
         """``state`` changed in a way that the review shows; ``now`` does not wait for more changes."""
@@ -217,8 +219,12 @@ class Reviewer:
             split = self.split
         self._last = time.monotonic()
         if state is not None:
-            with _uncollected():
-                found = review(self._objects(), state, split=split)
+            self.computing = True
+            try:
+                with _uncollected():
+                    found = review(self._objects(), state, split=split)
+            finally:
+                self.computing = False
             named = failing(newest(state), [file.path for file in found.files])
             self._post(Reviewed(found, state.last_seq, state.work_tree, named))
 
@@ -270,9 +276,6 @@ class Sender:
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
     """No garbage collection meanwhile: a large review is a million objects, none of them garbage."""
-    if not gc.isenabled():
-        yield
-        return
     gc.disable()
     try:
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from backspace_tui.ui.raw_lines import shown_part
@@ -44,7 +45,7 @@ class HunkView(NamedTuple):
         return self.hunk.kind
 
     @property
-    def lines(self) -> tuple[tuple[Literal[" ", "-", "+"], bytes], ...]:
+    def lines(self) -> Sequence[tuple[Literal[" ", "-", "+"], bytes]]:
         """Signs with raw lines, context included."""
         return self.hunk.lines
 

@@ -80,6 +80,44 @@ class Colours(Sequence[list[Span]]):
         self._ends.append(len(self._names))
 
 
+class Moved(Sequence[list[Span]]):
+    """The colours of a file in which some lines became others, which have none until they are lexed.
+
+    Of ``count`` lines the first ``head`` and the last ``tail`` are those that ``colours`` are of.
+    """
+
+    def __init__(self, colours: Sequence[list[Span]], count: int, head: int, tail: int) -> None:
+        self._colours, self._count, self._head, self._tail = colours, count, head, tail
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> list[Span]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[Span]]: ...
+    def __getitem__(self, index: int | slice) -> list[Span] | list[list[Span]]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(self._count))]
+        index = range(self._count)[index]
+        if index < self._head:
+            return self._colours[index]
+        below = self._count - index
+        return self._colours[len(self._colours) - below] if below <= self._tail else []
+
+
+def moved(
+    colours: Sequence[list[Span]], old: Sequence[bytes | str], new: Sequence[bytes | str]
+) -> Sequence[list[Span]]:
+    """What ``colours`` of the lines ``old`` tell of ``new``, as far as these begin and end with the same lines."""
+    if not colours or len(colours) != len(old):
+        return []
+    most = min(len(old), len(new))
+    head = next((at for at in range(most) if old[at] != new[at]), most)
+    tail = next((at for at in range(most - head) if old[~at] != new[~at]), most - head)
+    return Moved(colours, len(new), head, tail)
+
+
 def spans(path: str, text: str) -> Sequence[list[Span]]:
     """The coloured spans of each line of ``text`` (split at line feeds alone); empty for an unknown language.
 

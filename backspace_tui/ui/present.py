@@ -27,10 +27,11 @@ def hunk_views(
     views = []
     said: set[int] = set()
     for item in reversed(ordered(file)):
-        view = _view(item, file)
-        if not view.settled and item.why not in said:
+        why = ""
+        if item.state != "accepted" and item.why not in said:
             said.add(item.why)
-            view = view._replace(why=thoughts.get(item.why, ""))
+            why = thoughts.get(item.why, "")
+        view = _view(item, file, why)
         if failing and (lines := failing.get(view.id)):
             view = view._replace(failing=_failing(lines))
         views.append(view)
@@ -48,14 +49,15 @@ def ordered(file: ReviewFile) -> list[ReviewHunk]:
     return sorted(file.hunks, key=key)
 
 
-def _view(item: ReviewHunk, file: ReviewFile) -> HunkView:
+def _view(item: ReviewHunk, file: ReviewFile, why: str) -> HunkView:
     return HunkView(
         item.hunk,
         item.state,
         settled=item.state == "accepted",
         gone=item.gone,
         note=_note(item, file),
-        comment=" ".join(visible(item.comment).split()),
+        why=why,
+        comment=" ".join(visible(item.comment).split()) if item.comment else "",
         protected=file.protected,
         changed=item.changed,
         rejected=item.rejected,

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from backspace_tui.core import units
-from backspace_tui.core.alignment import split_lines
+from backspace_tui.core.alignment import Lines, Mark, extent, signs, split_lines
 from backspace_tui.core.hunks import Choices, Hunk, file_hunks, leave, replace_lines, take
 from backspace_tui.core.trees import EXECUTABLE, REGULAR, SYMLINK, Entry, File, FileChange
 from tests.core.test_hunks_stage import blobs, oracle, unified
@@ -280,3 +280,43 @@ def test_a_hunk_that_nobody_edited_is_taken_as_it_is(pair: tuple[bytes, bytes], 
         data, end = replace_lines(old, hunk.old_start, hunk.old_end, side)
         assert {"f": File(REGULAR, data)} == take(TEXT, old, new, diff, {hunk.id: None})
         assert end == hunk.old_start + hunk.new_end - hunk.new_start
+
+
+# Lines that are made when they are asked for
+
+
+@given(st.lists(st.tuples(st.sampled_from([" ", "-", "+"]), st.binary(max_size=4)), min_size=1, max_size=12))
+def test_lines_are_like_the_tuple_of_their_pairs(pairs: list[tuple[Mark, bytes]]) -> None:
+    expected = tuple((mark, text.replace(b"\n", b"")) for mark, text in pairs)
+    marks = "".join(mark for mark, _ in expected)
+    body = b"".join(mark.encode() + text + b"\n" for mark, text in expected)
+    lines = Lines(marks, body)
+    assert signs(lines) == signs(expected) == marks
+    assert extent(lines) == extent(expected)
+    assert len(lines) == len(expected)
+    assert lines == expected
+    assert expected == lines
+    assert lines == Lines(marks, body)
+    assert lines != expected[:-1]
+    assert lines != Lines(marks + " ", body + b" \n")
+    assert hash(lines) == hash(expected)
+    assert tuple(lines) == expected
+    assert (lines[0], lines[-1], lines[1:3]) == (expected[0], expected[-1], expected[1:3])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "diff", "lines"),
+    [
+        (b"a\nb\n", b"a\nc\n", b"@@ -1,2 +1,2 @@\n a\n+c\n-b\n", ((" ", b"a"), ("+", b"c"), ("-", b"b"))),
+        (b"a\nb", b"a\nc\n", b"@@ -1,2 +1,2 @@\n a\n-b\n\\ No newline at end of file\n+c\n", None),
+        (b"a\nb", b"a\nc\n", b"@@ -1,2 +1,2 @@\n a\n-b\n+c\n", None),
+    ],
+)
+def test_a_hunk_holds_the_lines_of_both_sides_in_whatever_order_they_come(
+    old: bytes, new: bytes, diff: bytes, lines: tuple[tuple[Mark, bytes], ...] | None
+) -> None:
+    (hunk,) = file_hunks(TEXT, old, new, diff)
+    assert hunk.lines == (lines or ((" ", b"a"), ("-", b"b"), ("+", b"c")))
+    assert (hunk.deletions, hunk.additions) == (frozenset({2}), frozenset({2}))
+    assert (hunk.old_open, hunk.new_open) == (not old.endswith(b"\n"), False)
+    assert take(TEXT, old, new, diff, {hunk.id: None}) == {"f": File(REGULAR, new)}

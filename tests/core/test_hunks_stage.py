@@ -235,6 +235,7 @@ GOOD = b"@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
         (b"x\nb", b"y\nb\n", b"@@ -1,2 +1,2 @@\n-x\n+y\n b\n", NONE, NONE, "does not match"),
         # A marker that is not true.
         (b"b\n", b"c\n", b"@@ -1 +1 @@\n-b\n\\ No newline at end of file\n+c\n", NONE, NONE, "does not match"),
+        (b"a\n", b"a\n", b"@@ -1 +1,2 @@\n a\n+\n", NONE, NONE, "does not match"),
         (b"a\nb\n", b"a\nc\n", GOOD + GOOD, NONE, NONE, "does not match"),
     ],
 )

@@ -100,8 +100,28 @@ sequences = st.builds(
     st.sampled_from([b"m", b"H", b"J", b"K", b"h", b"l"]),
 ).filter(lambda found: not found.endswith((b"?m", b"?H")))
 moves = st.sampled_from(
-    [b"\x1b[2 q", b"\x1b[!p", b"\x1b(0", b"\x1b(B", b"\x1b7", b"\x1b8", b"\x1bM", b"\x1b[38;2;1;2;3m", b"\x1b[4:3m",
-     b"\x1b[10;20r", b"\x1b[6n", b"\x1b[>c", b"\x1b=", b"\x1b>", b"\r", b"\n", b"\x08", b"\t", b"\x07", b"\x1b[>4;2m"]
+    [
+        b"\x1b[2 q",
+        b"\x1b[!p",
+        b"\x1b(0",
+        b"\x1b(B",
+        b"\x1b7",
+        b"\x1b8",
+        b"\x1bM",
+        b"\x1b[38;2;1;2;3m",
+        b"\x1b[4:3m",
+        b"\x1b[10;20r",
+        b"\x1b[6n",
+        b"\x1b[>c",
+        b"\x1b=",
+        b"\x1b>",
+        b"\r",
+        b"\n",
+        b"\x08",
+        b"\t",
+        b"\x07",
+        b"\x1b[>4;2m",
+    ]
 )
 
 

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.style import Style
 from textual.content import Content
 
 from backspace_tui.ui.diff_rows import HunkView
-from backspace_tui.ui.highlight import MAX_BYTES, line_spans
+from backspace_tui.ui.highlight import MAX_BYTES, Span, line_spans, moved
 from backspace_tui.ui.panes.diff import DiffView
 from backspace_tui.ui.panes.line_view import Drawn
 from backspace_tui.ui.raw_lines import MAX_COLUMNS, shown, shown_part
@@ -374,3 +376,22 @@ def test_colours_stand_at_the_columns_that_are_shown(line: bytes, pieces: dict[s
 def test_what_is_too_large_or_of_no_known_kind_stays_plain() -> None:
     assert not line_spans("a.py", [b"x = 1"] * (MAX_BYTES // 5))
     assert not line_spans("a.unknown-kind", [b"x = 1"])
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=12),
+    st.lists(st.sampled_from([b"a", b"x"]), max_size=3),
+    st.integers(0, 12),
+    st.integers(0, 12),
+)
+def test_colours_follow_lines_that_move(old: list[bytes], lines: list[bytes], start: int, end: int) -> None:
+    new = [*old[:start], *lines, *old[max(start, end) :]]
+    colours: list[list[Span]] = [[(0, 1, f"{number}")] for number in range(len(old))]
+    found = moved(colours, old, new)
+    assert len(found) == len(new)
+    assert [found[at] for at in range(-len(new), len(new))] == [*found, *found[:]]
+    kept = [(number, int(spans[0][2])) for number, spans in enumerate(found) if spans]
+    assert all(old[was] == new[number] for number, was in kept)
+    assert [was for _, was in kept] == sorted({was for _, was in kept})
+    assert len(kept) >= len(new) - len(lines)
+    assert not moved([], old, new)

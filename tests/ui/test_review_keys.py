@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
+from backspace_tui.ui.highlight import Span, line_spans
+from backspace_tui.ui.raw_lines import raw_lines
 from tests.ui.sample import CART, CART_NEW, Host, Sample
 from tests.ui.windows import launch_of, opened, scenario
 
@@ -231,3 +233,28 @@ async def test_stop_asks_first(host: Host) -> None:
         await window.press("S", "y")
         await window.until(lambda: cmd.Stop() in host.commands)
     assert host.commands.count(cmd.Stop()) == 1
+
+
+@scenario
+async def test_colours_of_the_old_side_follow_as_soon_as_a_hunk_is_accepted(host: Host) -> None:
+    sample = host.sample
+    async with opened(launch_of(sample)) as window:
+        await window.ready()
+        diff, objects = window.workspace.diff, window.workspace.objects()
+        shown: list[list[list[Span]]] = []
+        load = diff.load
+
+        def loaded(path: str, work: Sequence[bytes | str], spans: Mapping[str, Sequence[Sequence[Span]]]) -> None:
+            shown.append([list(line) for line in spans.get("old", ())])
+            load(path, work, spans)
+
+        diff.load = loaded  # type: ignore[method-assign]
+        await window.press("space")
+        await window.until(lambda: sample.state.accepted_tree != sample.state.base_tree and shown, "accepted")
+        lines = raw_lines(objects.blob(objects.entries(sample.state.accepted_tree)[diff.path].oid))
+        exact = [list(line) for line in line_spans(diff.path, lines)]
+        assert len(shown[0]) == len(exact)
+        wrong = [at for at, line in enumerate(shown[0]) if line and line != exact[at]]
+        assert not wrong
+        assert shown[0][-1] == exact[-1]
+        await window.until(lambda: shown[-1] == exact, "all colours")

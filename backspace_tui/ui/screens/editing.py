@@ -119,7 +119,8 @@ def edited(command: list[str], text: bytes, path: str) -> bytes:
         with _undisturbed():
             code = subprocess.run([*command, os.fspath(file)], check=False).returncode
         if code:
-            raise EditFailed(f"{command[0]} ended with {f'exit code {code}' if code > 0 else f'signal {-code}'}")
+            how = f"exit code {code}" if code > 0 else f"signal {-code}"
+            raise EditFailed(f"{os.path.basename(command[0])} ended with {how}")
         with file.open("rb") as stream:
             after = stream.read(_READ)
     except FileNotFoundError as error:

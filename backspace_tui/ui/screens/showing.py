@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from backspace_tui.core.trees import EXECUTABLE, REGULAR, SYMLINK, Entry
 from backspace_tui.ui.diff_rows import HunkView
 from backspace_tui.ui.file_tree import FileTree
-from backspace_tui.ui.highlight import Span, line_spans
+from backspace_tui.ui.highlight import Span, line_spans, moved
+from backspace_tui.ui.launch import Launch
 from backspace_tui.ui.places import badges, beside
 from backspace_tui.ui.present import hunk_views
 from backspace_tui.ui.raw_lines import raw_lines
@@ -21,8 +22,22 @@ MAX_SHOWN: Final = 32 << 20
 _LIST_SECONDS: Final = 20.0
 _SHOWN_MODES: Final = frozenset({REGULAR, EXECUTABLE, SYMLINK})
 
+_REST: Final = 1.0
+"""Seconds after a decision until the file is lexed again."""
+_KEPT: Final = 4
+
 Lines = Sequence[bytes | str]
-Colours = Mapping[str, Sequence[Sequence[Span]]]
+
+
+class Side(NamedTuple):
+    """One side of a file. Colours that are not ``exact`` are those of the file before, where they can be known."""
+
+    lines: Lines
+    colours: Sequence[list[Span]]
+    exact: bool = True
+
+
+NO_SIDE: Final = Side((), (), exact=False)
 
 
 class Showing(WorkspaceBase):
@@ -30,6 +45,11 @@ class Showing(WorkspaceBase):
 
     _content: tuple[str, str, str] = ("", "", "")
     _tree_of: tuple[str, int, bool, bool] = ("", -1, False, False)
+    _sides: tuple[str, Side, Side] = ("", NO_SIDE, NO_SIDE)
+
+    def __init__(self, launch: Launch, keys: dict[str, str]) -> None:
+        super().__init__(launch, keys)
+        self._lexed: dict[tuple[str, str], Side] = {}
 
     def show_file(self, path: str, hunk: str = "") -> None:
         """Show ``path`` in the diff pane, at ``hunk`` or at its first undecided one."""
@@ -90,23 +110,53 @@ class Showing(WorkspaceBase):
         self.content_work.run(blobs, found)
 
     def _load_blobs(self, path: str, old: str, new: str) -> None:
-        def lines() -> tuple[Lines, Lines]:
-            return self.blob_lines(old), self.blob_lines(new)
+        content = (path, old, new)
+        last, lexed = self._sides if self._sides[0] == path else ("", NO_SIDE, NO_SIDE), self._lexed
 
-        def deliver(sides: tuple[Lines, Lines]) -> None:
-            before, after = sides
-            self.diff.load(path, after, {})
+        def side(oid: str, before: Side) -> Side:
+            if (known := lexed.get((path, oid))) is not None:
+                return known
+            lines = self.blob_lines(oid)
+            return Side(lines, moved(before.colours, before.lines, lines), exact=False)
+
+        def deliver(sides: tuple[Side, Side]) -> None:
+            if content != self._content:
+                return
+            self._show_sides(content, sides)
             self.content_shown(path)
-            self.content_work.run(
-                lambda: {"old": line_spans(path, before), "new": line_spans(path, after)},
-                lambda colours: self._coloured((path, old, new), after, colours),
-            )
+            if all(one.exact for one in sides):
+                return
+            if self.diff.coloured:
+                # Most colours are there, and lexing takes seconds in which keys would wait.
+                self.set_timer(_REST, lambda: self._lex(content, sides))
+            else:
+                self._lex(content, sides)
 
-        self.content_work.run(lines, deliver)
+        self.content_work.run(lambda: (side(old, last[1]), side(new, last[2])), deliver)
 
-    def _coloured(self, content: tuple[str, str, str], lines: Lines, colours: Colours) -> None:
+    def _lex(self, content: tuple[str, str, str], sides: tuple[Side, Side]) -> None:
+        """Colour what is not, unless something else is shown by now."""
+
+        def exact(one: Side) -> Side:
+            return one if one.exact or content != self._content else Side(one.lines, line_spans(content[0], one.lines))
+
+        def deliver(found: tuple[Side, Side]) -> None:
+            for oid, one in zip(content[1:], found, strict=True):
+                if one.exact:
+                    self._lexed[content[0], oid] = one
+            while len(self._lexed) > _KEPT:
+                del self._lexed[next(iter(self._lexed))]
+            if content == self._content:
+                self._show_sides(content, found)
+
         if content == self._content:
-            self.diff.load(content[0], lines, colours)
+            self.content_work.run(lambda: (exact(sides[0]), exact(sides[1])), deliver)
+
+    def _show_sides(self, content: tuple[str, str, str], sides: tuple[Side, Side]) -> None:
+        old, new = sides
+        self._sides = (content[0], old, new)
+        known = any(one.exact or one.colours for one in sides)
+        self.diff.load(content[0], new.lines, {"old": old.colours, "new": new.colours} if known else {})
 
     def content_shown(self, path: str) -> None:
         """The lines of ``path`` are in the diff pane."""

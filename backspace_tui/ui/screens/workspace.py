@@ -23,10 +23,12 @@ class Workspace(Replaying):
     """Wires the log, the review and the panes together."""
 
     follower: Follower | None = None
+    _begun = False
     _caught_up = False
     _drained = 0.0
     _drain_planned = False
     _reviewed_of: tuple[object, ...] = ()
+    _ahead: Reviewed | None = None
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -37,12 +39,15 @@ class Workspace(Replaying):
             self.activate("diff")
         else:
             self.prompt.input.focus()
-        # Nothing but the first frame happens before the first frame.
+        if self.launch.session and not self.launch.replay:
+            self.follower = Follower(Path(self.launch.session), self.post_message)
+        # Nothing but the first frame happens here before the first frame; git may be at work meanwhile.
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
         """The first frame stands: now the rest."""
-        if not gc.isenabled():
+        self._begun = True
+        if not (gc.isenabled() or self.reviewer.computing):
             gc.freeze()
             gc.enable()
         for line in self.backspace.notices:
@@ -66,7 +71,9 @@ class Workspace(Replaying):
         self.backspace.session = self.directory.name
         self._caught_up = not self.launch.session
         self.connect()
-        self.follower = Follower(self.directory, self.post_message)
+        if self.follower is None:
+            self.follower = Follower(self.directory, self.post_message)
+        self._drain()
         self.refresh_status()
         self._hint()
         if self.focused is self.prompt.input and not self.prompt.input.value:
@@ -84,12 +91,22 @@ class Workspace(Replaying):
     def on_log_grew(self, message: LogGrew) -> None:
         """Take what has come, at most thirty times a second and never for long."""
         message.stop()
+        if not self._begun:
+            self._look_ahead()
+            return
         wait = self._drained + FRAME - time.monotonic()
         if wait <= 0:
             self._drain()
         elif not self._drain_planned:
             self._drain_planned = True
             self.set_timer(wait, self._drain)
+
+    def _look_ahead(self) -> None:
+        """Begin with the review of what the log says so far."""
+        if self.follower is not None and self.follower.batches:
+            state = self.follower.batches[-1].state
+            self._reviewed_of = _shown(state)
+            self.reviewer.want(state)
 
     def answered(self, seq: int) -> None:
         if self.follower is not None:
@@ -110,6 +127,9 @@ class Workspace(Replaying):
             self.set_timer(FRAME, self._drain)
         else:
             self._caught_up = True
+        if (ahead := self._ahead) is not None and ahead.seq <= self.desk.state.last_seq:
+            self._ahead = None
+            self._show_review(ahead)
 
     def _take(self, batches: list[Batch]) -> None:
         events = [event for batch in batches for event in batch.events]
@@ -123,7 +143,7 @@ class Workspace(Replaying):
                 self._announce(event)
 
     def state_changed(self, state: SessionState) -> None:
-        shown = (state.accepted_tree, state.work_tree, state.rejected, state.marks, state.verdicts, state.group)
+        shown = _shown(state)
         if shown != self._reviewed_of or self.desk.busy:
             decided = self._reviewed_of[-1:] != shown[-1:]
             self._reviewed_of = shown
@@ -135,6 +155,12 @@ class Workspace(Replaying):
 
     def on_reviewed(self, message: Reviewed) -> None:
         message.stop()
+        if message.seq > self.desk.state.last_seq:
+            self._ahead = message
+        else:
+            self._show_review(message)
+
+    def _show_review(self, message: Reviewed) -> None:
         if self.desk.take_review(message.review, message.seq, message.work, message.failing):
             self.refresh_diff()
             self.list_files()
@@ -178,3 +204,8 @@ class Workspace(Replaying):
         else:
             hint = "ask for more, or /command"
         self.prompt.hint(f"{hint}   ({split(self.keys['help'])[0]}: keys)" if self.directory else hint)
+
+
+def _shown(state: SessionState) -> tuple[object, ...]:
+    """What of a state the review shows; the group of decisions comes last."""
+    return (state.accepted_tree, state.work_tree, state.rejected, state.marks, state.verdicts, state.group)
