@@ -23,6 +23,8 @@ from backspace_tui.core.protocols import (
     Cancelled,
     CancelToken,
     ChatMessage,
+    Estimate,
+    Failure,
     ModelObserver,
     ModelReply,
     ModelRequest,
@@ -46,7 +48,11 @@ class PlainModel:
     def __init__(self, url: str) -> None:
         self._url = urlsplit(url)
 
+    def estimate(self, request: ModelRequest) -> Estimate:
+        return Estimate("test")
+
     def complete(self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken) -> ModelReply:
+        observer.may_call(self.estimate(request))
         observer.called("test", 1)
         tools = [{"type": "function", "function": {"name": tool.name, "parameters": {}}} for tool in request.tools]
         body: dict[str, Any] = {"model": "test", "messages": [_message(item) for item in request.messages]}
@@ -62,7 +68,7 @@ class PlainModel:
         except (OSError, http.client.HTTPException, ValueError, KeyError) as problem:
             if cancel.cancelled:
                 raise Cancelled from None
-            observer.failed("test", str(problem), None)
+            observer.failed(Failure("test", "refused", str(problem)))
             raise ModelUnavailable(f"test: {problem}") from None
         finally:
             forget()

@@ -145,11 +145,18 @@ class ModelCalled(Event, frozen=True, tag="model_called"):
 
 
 class ModelFailed(Event, frozen=True, tag="model_failed"):
-    """That request failed; ``retry_in`` seconds until the same model is asked again, else the next one is."""
+    """That request failed; ``retry_in`` seconds until the same model is asked again, else the next one is.
+
+    ``kind`` is the kind of fault; tokens and ``usd`` (``None``: price not known) are what it cost all the same.
+    """
 
     model: str
     reason: str
     retry_in: float | None = None
+    kind: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float | None = 0.0
 
 
 class ModelReplied(Event, frozen=True, tag="model_replied"):
@@ -162,6 +169,7 @@ class ModelReplied(Event, frozen=True, tag="model_replied"):
     tokens_out: int = 0
     usd: float | None = None
     seconds: float = 0.0
+    tokens_cached: int = 0
 
 
 class ToolStarted(Event, frozen=True, tag="tool_started"):

@@ -62,7 +62,10 @@ class ModelRequest(msgspec.Struct, frozen=True):
 
 
 class ModelReply(msgspec.Struct, frozen=True):
-    """A complete turn; ``usd`` is ``None`` where the price of the model is not known."""
+    """A complete turn; ``usd`` is ``None`` where the price of the model is not known.
+
+    ``tokens_cached`` of ``tokens_in`` were read from the provider's prompt cache.
+    """
 
     model: str
     text: str
@@ -72,19 +75,58 @@ class ModelReply(msgspec.Struct, frozen=True):
     tokens_out: int = 0
     usd: float | None = None
     seconds: float = 0.0
+    tokens_cached: int = 0
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """What a request to ``model`` will take, as far as that can be known before it is made.
+
+    ``tokens_in`` are those of the request, ``tokens_out`` the most that may come back, ``usd`` what both cost
+    (``None``: the price is not known), ``window`` the tokens that the model takes together (0: not known).
+    """
+
+    model: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float | None = 0.0
+    window: int = 0
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A request that failed: its kind (:data:`backspace_tui.models.faults.Kind`), why in one line, and its cost.
+
+    ``retry_in`` is the wait in seconds before the same model is asked again, or ``None``. ``usd`` is ``None`` where
+    tokens were used whose price is not known.
+    """
+
+    model: str
+    kind: str
+    reason: str
+    retry_in: float | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float | None = 0.0
+
+
+class OverBudget(Exception):
+    """The request would take more than may be spent; the text says which limit, and how to raise it."""
 
 
 class ModelObserver(Protocol):
     """Hears what happens while a turn is made; called from the thread that called :meth:`Model.complete`."""
 
+    def may_call(self, estimate: Estimate) -> None:
+        """A request is about to go out, the first one or another try or the next model's.
+
+        Raises:
+            OverBudget: it may not; the turn ends with this exception.
+        """
+
     def called(self, model: str, attempt: int) -> None:
         """A request goes out to ``model``."""
 
-    def failed(self, model: str, reason: str, will_retry_in: float | None) -> None:
-        """That request failed. Partial text streamed so far is void.
-
-        ``will_retry_in`` is the wait in seconds before the same model is asked again, or ``None``.
-        """
+    def failed(self, failure: Failure) -> None:
+        """That request failed. Partial text streamed so far is void."""
 
     def streamed(self, kind: Literal["text", "thinking"], text: str) -> None:
         """A piece of the reply arrived."""
@@ -106,12 +148,17 @@ class Model(Protocol):
         """The models in order of preference, as shown to the user."""
         ...
 
+    def estimate(self, request: ModelRequest) -> Estimate:
+        """What the request will take of the model that would be asked now; quick, and without the network."""
+        ...
+
     def complete(self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken) -> ModelReply:
         """Answer one turn.
 
         Raises:
             ModelUnavailable: every model failed.
             RequestRefused: the request is outside what this model can do.
+            OverBudget: the observer does not allow a request that would be made.
             Cancelled: ``cancel`` was flipped; partial output is discarded.
         """
         ...

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from backspace_tui.core import events as ev
-from backspace_tui.core.protocols import Cancelled, ChatMessage, ModelReply, ModelRequest
+from backspace_tui.core.protocols import Cancelled, ChatMessage, Estimate, Failure, ModelReply, ModelRequest
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.engine import budget, user_commands
 from backspace_tui.engine.job import Job, Stopped, WaitsForPerson
@@ -23,12 +23,23 @@ class _Observer:
     def called(self, model: str, attempt: int) -> None:
         self._job.recorder.emit(ev.ModelCalled(model=model, attempt_of_model=attempt, heard=self._heard))
 
-    def failed(self, model: str, reason: str, will_retry_in: float | None) -> None:
+    def may_call(self, estimate: Estimate) -> None:
+        pass
+
+    def failed(self, failure: Failure) -> None:
         if self._streamed:
             self._job.recorder.emit(ev.AgentThinking(void=True))
             self._streamed = False
-        reason = self._job.parts.redactor.redact(clean(reason))
-        self._job.recorder.emit(ev.ModelFailed(model=model, reason=reason, retry_in=will_retry_in))
+        told = ev.ModelFailed(
+            model=failure.model,
+            reason=self._job.parts.redactor.redact(clean(failure.reason)),
+            retry_in=failure.retry_in,
+            kind=failure.kind,
+            tokens_in=failure.tokens_in,
+            tokens_out=failure.tokens_out,
+            usd=failure.usd,
+        )
+        self._job.recorder.emit(told)
 
     def streamed(self, kind: Literal["text", "thinking"], text: str) -> None:
         self._streamed = True
@@ -62,6 +73,7 @@ def ask(job: Job, request: ModelRequest, heard: int = 0) -> ModelReply:
             tokens_out=reply.tokens_out,
             usd=reply.usd,
             seconds=reply.seconds,
+            tokens_cached=reply.tokens_cached,
         )
     )
     return reply

@@ -13,6 +13,8 @@ import msgspec
 from backspace_tui.core.protocols import (
     Cancelled,
     CancelToken,
+    Estimate,
+    Failure,
     ModelObserver,
     ModelReply,
     ModelRequest,
@@ -34,6 +36,8 @@ class OneModel(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    def estimate(self, request: ModelRequest) -> Estimate: ...
 
     def complete(
         self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken, *, stream: bool = True
@@ -68,6 +72,10 @@ class FallbackChain:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(model.name for model in self._models)
+
+    def estimate(self, request: ModelRequest) -> Estimate:
+        """What the request will take of the model that is asked first now."""
+        return self._models[self._order()[0]].estimate(request)
 
     def complete(self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken) -> ModelReply:
         """Answer one turn; see :meth:`backspace_tui.core.protocols.Model.complete`."""
@@ -104,6 +112,7 @@ class FallbackChain:
                 raise Cancelled
             as_text = bool(request.tools) and position in self._text_form
             sent = msgspec.structs.replace(request, messages=messages)
+            observer.may_call(model.estimate(sent))
             observer.called(model.name, attempt)
             try:
                 reply = model.complete(text_calls.rewrite(sent) if as_text else sent, observer, cancel, stream=stream)
@@ -128,13 +137,13 @@ class FallbackChain:
                     self._give_up(position, cooldown, fault, observer)
                 case GiveUp() | Wait() | Compact() | AsText():
                     self._give_up(position, 0.0, fault, observer)
-            observer.failed(model.name, fault.reason, wait)
+            observer.failed(Failure(model.name, fault.kind, fault.reason, wait))
             _sleep(wait, cancel)
 
     def _give_up(self, position: int, cooldown: float, fault: Fault, observer: ModelObserver) -> None:
         if cooldown > 0:
             self._cool_until[position] = self._clock() + cooldown
-        observer.failed(self._models[position].name, fault.reason, None)
+        observer.failed(Failure(self._models[position].name, fault.kind, fault.reason))
         raise fault
 
 

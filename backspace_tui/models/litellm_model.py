@@ -18,7 +18,7 @@ from contextlib import aclosing, suppress
 from typing import Any, Final
 
 from backspace_tui.config import ModelSettings
-from backspace_tui.core.protocols import Cancelled, CancelToken, ModelObserver, ModelReply, ModelRequest
+from backspace_tui.core.protocols import Cancelled, CancelToken, Estimate, ModelObserver, ModelReply, ModelRequest
 from backspace_tui.models import wire
 from backspace_tui.models.faults import Fault, kind_of, one_line, retry_after
 
@@ -104,6 +104,10 @@ class LiteLLMModel:
     @property
     def name(self) -> str:
         return self.settings.name
+
+    def estimate(self, request: ModelRequest) -> Estimate:
+        """What the request will take: a token for four characters."""
+        return Estimate(self.name, sum(len(message.text) for message in request.messages) // 4)
 
     def complete(
         self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken, *, stream: bool = True

@@ -18,6 +18,7 @@ from backspace_tui.core.protocols import (
     Cancelled,
     CancelToken,
     ChatMessage,
+    Estimate,
     ModelObserver,
     ModelReply,
     ModelRequest,
@@ -54,10 +55,15 @@ class OfflineModel:
     def names(self) -> tuple[str, ...]:
         return (NAME,)
 
+    def estimate(self, request: ModelRequest) -> Estimate:
+        """It costs nothing."""
+        return Estimate(NAME)
+
     def complete(self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken) -> ModelReply:
         """Answer one turn. Raises :class:`GrammarError` (a ``RequestRefused``) for a prompt outside the grammar."""
         if cancel.cancelled:
             raise Cancelled
+        observer.may_call(Estimate(NAME))
         observer.called(NAME, 1)
         text, calls = answer(request)
         if text:

@@ -25,6 +25,7 @@ import msgspec
 from backspace_tui.core.protocols import (
     Cancelled,
     CancelToken,
+    Estimate,
     ModelObserver,
     ModelReply,
     ModelRequest,
@@ -82,11 +83,16 @@ class ScriptedModel:
     def names(self) -> tuple[str, ...]:
         return (self._script.name,)
 
+    def estimate(self, request: ModelRequest) -> Estimate:
+        """It costs nothing."""
+        return Estimate(self._script.name)
+
     def complete(self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken) -> ModelReply:
         """Answer one turn; see :meth:`backspace_tui.core.protocols.Model.complete`."""
         if cancel.cancelled:
             raise Cancelled
         turn, number = self._turn(request)
+        observer.may_call(Estimate(self._script.name))
         observer.called(self._script.name, 1)
         self._stream("thinking", turn.thinking, observer, cancel)
         self._stream("text", turn.text, observer, cancel)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from backspace_tui.config import Settings
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
-from backspace_tui.core.protocols import ModelUnavailable, SandboxGone, SandboxSpec, ToolCall
+from backspace_tui.core.protocols import Estimate, ModelUnavailable, SandboxGone, SandboxSpec, ToolCall
 from backspace_tui.core.redact import Redactor
 from backspace_tui.core.state import fold
 from backspace_tui.core.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Entry, File
@@ -59,6 +59,9 @@ class Events:
 
 class NoModel:
     names = ("none",)
+
+    def estimate(self, *_: object) -> Estimate:
+        return Estimate("none")
 
     def complete(self, *_: object) -> None:
         raise ModelUnavailable("no model here")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from backspace_tui.config import ModelSettings
-from backspace_tui.core.protocols import ChatMessage, ModelRequest, ToolSchema
+from backspace_tui.core.protocols import ChatMessage, Estimate, Failure, ModelRequest, ToolSchema
 from backspace_tui.models.chain import FallbackChain
 from backspace_tui.models.litellm_model import LiteLLMModel
 
@@ -59,16 +59,20 @@ class Recorder:
     """An observer that writes down what it hears."""
 
     def __init__(self, on_text: Callable[[], None] | None = None) -> None:
+        self.estimates: list[Estimate] = []
         self.calls: list[tuple[str, int]] = []
         self.failures: list[tuple[str, str, float | None]] = []
         self.pieces: list[tuple[str, str]] = []
         self._on_text = on_text
 
+    def may_call(self, estimate: Estimate) -> None:
+        self.estimates.append(estimate)
+
     def called(self, model: str, attempt: int) -> None:
         self.calls.append((model, attempt))
 
-    def failed(self, model: str, reason: str, will_retry_in: float | None) -> None:
-        self.failures.append((model, reason, will_retry_in))
+    def failed(self, failure: Failure) -> None:
+        self.failures.append((failure.model, failure.reason, failure.retry_in))
 
     def streamed(self, kind: Literal["text", "thinking"], text: str) -> None:
         self.pieces.append((kind, text))
