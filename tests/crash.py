@@ -293,7 +293,7 @@ def resources(session: str) -> list[object]:
     filters: dict[str, Any] = {"label": f"io.backspace-tui.session={session}"}
     try:
         return [
-            *engine.containers.list(all=True, filters=filters),
+            *engine.api.containers(all=True, filters=filters),
             *engine.volumes.list(filters=filters),
             *engine.networks.list(filters=filters),
         ]

@@ -220,7 +220,7 @@ def test_bubblewrap_is_labelled(program: Program, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ((), "build|exec|prune"),
+        ((), "build|exec|shell|prune"),
         (("exec", "--repo", "."), "name the command after --"),
         (("exec", "--repo", "nowhere", "--", "ls"), "nowhere is not a folder"),
         (("exec", "--repo", ".", "--timeout", "0", "--", "ls"), "--timeout takes seconds"),

@@ -189,6 +189,17 @@ def _root_environment() -> list[str]:
             "DEBIAN_FRONTEND=noninteractive"]  # fmt: skip
 
 
+def _made(api: Any, image: Mapping[str, Any]) -> str:
+    """When an image was made, in a form that compares; empty where it is gone meanwhile."""
+    from docker.errors import ImageNotFound
+
+    try:
+        made: str = api.inspect_image(image["Id"])["Created"].rstrip("Z")
+    except ImageNotFound:
+        return ""
+    return made
+
+
 def prune_images(keep: int = KEPT_IMAGES, name: str = "") -> int:
     """Remove the setup images beyond the newest ``keep`` of each kind and repository (or of the one with ``name``).
 
@@ -205,7 +216,9 @@ def prune_images(keep: int = KEPT_IMAGES, name: str = "") -> int:
         kept: dict[tuple[str, str], int] = {}
         removed = 0
         label = f"{LABEL}={name}" if name else LABEL
-        for found in sorted(api.images(filters={"label": label}), key=lambda image: image["Created"], reverse=True):
+        images = api.images(filters={"label": label})
+        # The list tells whole seconds, in which several may be made.
+        for found in sorted(images, key=lambda image: _made(api, image), reverse=True):
             for tag in found.get("RepoTags") or ():
                 kind = tag.rpartition(":")[0]
                 if not kind.startswith("backspace-tui/"):
