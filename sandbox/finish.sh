@@ -46,6 +46,9 @@ if [ ! -d /opt/venv ] && python3 -c 'import venv, ensurepip' 2>/dev/null; then
     chown -R 1000:1000 /opt/venv
 fi
 
+# Without its cache the loader tries a dozen folders for each library of each program.
+! command -v ldconfig >/dev/null || ldconfig
+
 # The root is read-only at run time, so bytecode is made now.
 python3 -I -m compileall -q -j 0 "$(python3 -I -c 'import os; print(os.path.dirname(os.__file__))')" || true
 

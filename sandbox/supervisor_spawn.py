@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import warnings  # noqa: F401  os.execvpe imports it, which takes longer than all else that a child does
 
 import supervisor_process as process
 import supervisor_wire as wire
@@ -37,6 +38,7 @@ class Ready:
             parser = wire.Parser()
             # Going through it once makes the memory that it needs our own before there is any hurry.
             list(parser.feed(wire.encode({"argv": [""], "cwd": "", "env": dict(os.environ)})))
+            os.get_exec_path({})
             while data := os.read(order, wire.CHUNK):
                 for wanted, _ in parser.feed(data):
                     process.become(wanted["argv"], wanted["cwd"], wanted["env"])

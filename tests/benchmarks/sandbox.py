@@ -83,11 +83,11 @@ def ready_row(factory: Factory, runs: int) -> str:
         boxes[-1].run("true")
 
     def container() -> None:
-        subprocess.run(["docker", "run", "--rm", "--entrypoint", "true", image], check=True)
+        subprocess.run(["docker", "run", "--rm", "--network", "none", "--entrypoint", "true", image], check=True)
         boxes.pop().close()
 
     ours, theirs = in_turns(ready, container, runs)
-    return row("a ready session and its first command", ours, "`docker run --rm IMAGE true`", theirs)
+    return row("a ready session and its first command", ours, "`docker run --rm --network none IMAGE true`", theirs)
 
 
 def kill_times(factory: Factory, command: list[str] | str, wait: float, runs: int) -> list[float]:
