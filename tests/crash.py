@@ -301,6 +301,16 @@ def resources(session: str) -> list[object]:
         engine.close()
 
 
+def kill_container(session: str) -> None:
+    """End a session's one container as the engine would that ran out of memory: at once."""
+    engine = connect()
+    try:
+        (container,) = engine.api.containers(filters={"label": f"io.backspace-tui.session={session}"})
+        engine.api.kill(container["Id"])
+    finally:
+        engine.close()
+
+
 def children() -> list[str]:
     """This process's living children, orphans included: process ids with their command lines."""
     found = []

@@ -13,7 +13,7 @@ from backspace_tui.core import events as ev
 from backspace_tui.engine.workspace import REBUILT
 from backspace_tui.sandbox.leftovers import owner_labels
 from backspace_tui.sessions import client
-from tests.crash import HOST, Human, Script, _environment, resources, scene, steps
+from tests.crash import HOST, Human, Script, _environment, kill_container, resources, scene, steps
 from tests.models.openai_server import call
 from tests.program import Program, make_repository, wait_for
 
@@ -181,8 +181,7 @@ def test_a_call_that_takes_its_sandbox_along_is_answered(default_image: str, tmp
     with scene(tmp_path, Script(steps(*turns)), "docker", settings=SLIM) as human:
         human.start()
         wait_for(lambda: any(isinstance(event, ev.ToolOutput) for event in human.events()), "the command")
-        (container,) = resources(human.directory.name)
-        container.kill()  # type: ignore[attr-defined]
+        kill_container(human.directory.name)
         in_review(human)
         events = human.events()
     assert not [event for event in events if isinstance(event, ev.Error)]

@@ -17,7 +17,7 @@ from backspace_tui.core import events as ev
 from backspace_tui.core.terminal_filter import RESTORE
 from backspace_tui.engine.user_commands import IN_SHELL
 from backspace_tui.sessions import client, store
-from tests.crash import HOST, Human, Script, _environment, resources, scene, steps
+from tests.crash import HOST, Human, Script, _environment, kill_container, scene, steps
 from tests.models.openai_server import call
 from tests.program import Program, make_repository, wait_for
 from tests.terminal import Tmux
@@ -246,8 +246,7 @@ def test_a_container_that_dies_is_told_and_replaced(tmp_path: Path, slim_image: 
         terminal.expect(PROMPT)
         terminal.sendline("echo lost > lost.txt; echo in$((1 + 1))")
         terminal.expect("in2")
-        (container,) = resources(human.directory.name)
-        container.kill()  # type: ignore[attr-defined]
+        kill_container(human.directory.name)
         code, said = terminal.ended()
         assert code == 1
         assert "backspace-tui: the shell is over: the sandbox is gone" in said
