@@ -87,6 +87,11 @@ class BareRepository:
             raise RepositoryError(f"{path} is no repository of a session") from None
         return repository
 
+    def close(self) -> None:
+        """End the git process that reads trees; the object may be used again afterwards."""
+        with self._mutex:
+            self._loose.close()
+
     def import_base(
         self,
         source: Source,

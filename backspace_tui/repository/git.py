@@ -6,6 +6,7 @@ GitPython adds what it is given to the environment of this process; so names tha
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -58,13 +59,12 @@ class Process:
         assert process.stderr is not None
         self.stdin = process.stdin
         self.stdout: IO[bytes] = process.stdout
-        self._said = b""
-        self._drain = threading.Thread(target=self._read_errors, args=(process.stderr,), daemon=True)
+        self._said = bytearray()
+        # The thread holds neither this object, which would never be collected, nor the stream, which would not close.
+        errors = os.dup(process.stderr.fileno())
+        process.stderr.close()
+        self._drain = threading.Thread(target=_drain, args=(errors, self._said), daemon=True)
         self._drain.start()
-
-    def _read_errors(self, stream: IO[bytes]) -> None:
-        while chunk := stream.read(_CHUNK):
-            self._said = (self._said + chunk)[-_CHUNK:]
 
     def feed(self, chunks: Sequence[bytes]) -> None:
         """Write and close standard input; a command that stopped reading says why by its exit status."""
@@ -80,6 +80,16 @@ class Process:
         """End it at once."""
         self._process.kill()
 
+    def close(self) -> None:
+        """End it at once, and let go of its pipes."""
+        self.kill()
+        self._process.wait()
+        self._drain.join()
+        for stream in (self.stdin, self.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
     def finish(self, ok: Sequence[int] = (0,)) -> tuple[int, bytes]:
         """Wait for the end: its exit status and the rest of its output.
 
@@ -91,11 +101,19 @@ class Process:
         status = self._process.wait()
         self._drain.join()
         if status not in ok:
-            said = self._said.decode("utf-8", "replace")
+            errors = bytes(self._said)
+            said = errors.decode("utf-8", "replace")
             if any(words in said for words in _NO_SPACE) or _is_full(self._folder):
                 raise RepositoryError(f"no space left on the disk of {self._folder}: free some space, then resume")
-            raise GitFailed(f"git {self._name} failed: {first_line(self._said)}", status, said)
+            raise GitFailed(f"git {self._name} failed: {first_line(errors)}", status, said)
         return status, output
+
+
+def _drain(errors: int, said: bytearray) -> None:
+    with open(errors, "rb", buffering=0) as stream:
+        while chunk := stream.read(_CHUNK):
+            said += chunk
+            del said[:-_CHUNK]
 
 
 class Runner:

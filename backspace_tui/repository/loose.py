@@ -193,9 +193,14 @@ class Loose:
             return _tree(answers)
         except (OSError, ValueError):
             # It ended, or what it said is no tree: git itself says what is wrong.
-            self._reader.kill()
-            self._reader = None
+            self.close()
             raise TooMuch from None
+
+    def close(self) -> None:
+        """End the process that reads; the object may be used again afterwards."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
 
 def _tree(answers: IO[bytes]) -> bytes:

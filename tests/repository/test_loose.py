@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from backspace_tui.repository.bare import EMPTY_TREE, BareRepository
 from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.repository.fast_import import make_tree
 from backspace_tui.repository.work import to_work
+from tests.program import wait_for
 from tests.repository.helpers import git, line
 
 NAMES = ("a", "a.b", "a-b", "a0", "b", "\udcff", "sp ace", "new\nline", "deep")
@@ -41,6 +46,38 @@ def some_changes(chance: random.Random, count: int, names: tuple[str, ...] = NAM
     taken = {path for path, change in changes.items() if change is not None}
     above = {"/".join(path.split("/")[:n]) for path in taken for n in range(1, path.count("/") + 1)}
     return {path: change for path, change in changes.items() if path not in above or change is None}
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_no_process_outlives_it(tmp_path: Path, closed: bool) -> None:
+    repository = BareRepository.create(tmp_path / "repo.git")
+    tree = repository.amend_tree("", {"a/b": File(REGULAR, b"1")})
+    again = BareRepository.open(repository.path)
+    before, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    assert again.amend_tree(tree, {"a/b": None}) == EMPTY_TREE
+    assert len(os.listdir("/proc/self/fd")) > before
+    if closed:
+        again.close()
+        assert again.amend_tree(tree, {"a/b": None, "c": None}) == EMPTY_TREE
+        again.close()
+    del again
+    gc.collect()
+    wait_for(lambda: threading.active_count() <= threads, "the thread to end")
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_program_may_end_without_closing_it(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from backspace_tui.core.trees import REGULAR, File\n"
+        "from backspace_tui.repository.bare import BareRepository\n"
+        "tree = BareRepository.create(Path(sys.argv[1])).amend_tree('', {'a/b': File(REGULAR, b'1')})\n"
+        "kept = BareRepository.open(Path(sys.argv[1]))\n"
+        "kept.amend_tree(tree, {'a/c': File(REGULAR, b'2')})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "repo.git")], capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("seed", range(4))

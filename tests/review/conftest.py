@@ -19,6 +19,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     made = Store.make(tmp_path_factory.mktemp("store"))
     yield made
     made.objects.close()
+    made.repository.close()
 
 
 @pytest.fixture

@@ -117,6 +117,7 @@ class Scene:
         self._log.close()
         if not self.shared:
             self.store.objects.close()
+            self.store.repository.close()
 
     def _emit(self, event: Any) -> None:
         if isinstance(event, ev.StageStarted):

@@ -50,6 +50,7 @@ def store() -> Iterator[Store]:
         made = Store.make(Path(folder))
         yield made
         made.objects.close()
+        made.repository.close()
 
 
 def changed(chance: random.Random, old: list[str]) -> list[str]:
