@@ -43,9 +43,10 @@ class Quit(Command, frozen=True, tag="quit"):
 
 
 class Answer(Command, frozen=True, tag="answer"):
-    """Answer the open question."""
+    """Answer the open question: the one with sequence number ``question``, 0 for whichever is open."""
 
     text: str
+    question: int = 0
 
 
 class Decide(Command, frozen=True, tag="decide"):

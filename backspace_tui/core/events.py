@@ -79,16 +79,22 @@ class Message(Event, frozen=True, tag="message"):
     """Text between the human, the agent and the program.
 
     ``kind``: ``prompt`` (a follow-up), ``steer`` (read at the next turn), ``feedback`` (from the critique or a failed
-    verification), ``plan``, ``reply`` (the agent's closing words), ``notice`` (for the human alone). ``about`` names
-    what the program wrote for the human with one key: ``redo`` of a hunk, the failing ``tests``; or to the agent:
-    its ``services`` are gone. ``audit`` is of the command of the project's setup that it tells of.
+    verification), ``plan``, ``reply`` (the agent's closing words), ``notice`` (for the human alone), ``compacted`` (the
+    agent's conversation is told in short from here on: turns whose reply has a ``seq`` of at most ``until`` with their
+    results cut, those up to ``folded`` as notes alone, and at most ``opening`` characters of what is known of the
+    repository, 0: all). ``about`` names what the program wrote for the human with one key: ``redo`` of a hunk, the
+    failing ``tests``; or to the agent: its ``services`` are gone, it runs in a ``loop``.
+    ``audit`` is of the command of the project's setup that it tells of.
     """
 
     role: Literal["user", "agent", "program"]
     text: str
-    kind: Literal["prompt", "steer", "feedback", "plan", "reply", "notice"] = "notice"
-    about: Literal["", "redo", "tests", "services"] = ""
+    kind: Literal["prompt", "steer", "feedback", "plan", "reply", "notice", "compacted"] = "notice"
+    about: Literal["", "redo", "tests", "services", "loop"] = ""
     audit: Audit | None = None
+    until: int = 0
+    folded: int = 0
+    opening: int = 0
 
 
 class Question(Event, frozen=True, tag="question"):
@@ -108,9 +114,15 @@ class Answer(Event, frozen=True, tag="answer"):
 
 
 class Paused(Event, frozen=True, tag="paused"):
-    """The agent takes no further turn. ``reason`` is ``user``, or why the program paused itself."""
+    """The agent takes no further turn. ``reason`` is ``user``, or why the program paused itself.
+
+    ``limit`` is the limit of the budget that was reached, and ``needs`` what the request that it did not allow may take
+    of it: resuming extends that limit, and allows that request.
+    """
 
     reason: str = "user"
+    limit: Literal["", "usd", "tokens", "minutes", "turns"] = ""
+    needs: float = 0.0
 
 
 class Resumed(Event, frozen=True, tag="resumed"):

@@ -54,17 +54,22 @@ class ToolSchema(msgspec.Struct, frozen=True):
 
 
 class ModelRequest(msgspec.Struct, frozen=True):
-    """One turn to be answered. ``purpose`` is the stage's name: analyze, plan, implement or critique."""
+    """One turn to be answered. ``purpose`` is the stage's name: analyze, plan, implement or critique.
+
+    ``schema`` is a JSON schema that the text of the reply has to follow, as far as the server can see to that.
+    """
 
     messages: tuple[ChatMessage, ...]
     purpose: str
     tools: tuple[ToolSchema, ...] = ()
+    schema: dict[str, Any] | None = None
 
 
 class ModelReply(msgspec.Struct, frozen=True):
     """A complete turn; ``usd`` is ``None`` where the price of the model is not known.
 
-    ``tokens_cached`` of ``tokens_in`` were read from the provider's prompt cache.
+    ``tokens_cached`` of ``tokens_in`` were read from the provider's prompt cache. ``cut`` tells that the model had
+    more to say than its length limit allows.
     """
 
     model: str
@@ -76,6 +81,7 @@ class ModelReply(msgspec.Struct, frozen=True):
     usd: float | None = None
     seconds: float = 0.0
     tokens_cached: int = 0
+    cut: bool = False
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -136,6 +142,10 @@ class ModelUnavailable(Exception):
     """No configured model answered; the text lists each model with its reason in one line."""
 
 
+class BadRequest(ModelUnavailable):
+    """A provider says that the request itself is wrong: no model and no later try would take it."""
+
+
 class RequestRefused(Exception):
     """The model cannot do what was asked at all (the offline agent's grammar); the text says what works."""
 
@@ -157,6 +167,7 @@ class Model(Protocol):
 
         Raises:
             ModelUnavailable: every model failed.
+            BadRequest: the request itself is wrong.
             RequestRefused: the request is outside what this model can do.
             OverBudget: the observer does not allow a request that would be made.
             Cancelled: ``cancel`` was flipped; partial output is discarded.

@@ -186,11 +186,12 @@ class Sandbox(Protocol):
         """
         ...
 
-    def read_file(self, path: str) -> bytes:
+    def read_file(self, path: str, limit: int = ...) -> bytes:
         """The content of a regular file; never follows a link out of the workspace.
 
         Raises:
             FileNotFoundError, IsADirectoryError, PermissionError: as for :func:`open`.
+            OSError: with ``EFBIG``, where it holds more than ``limit`` bytes.
         """
         ...
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from backspace_tui.core import events as ev
+from backspace_tui.core.spending import COUNTED, Spent, spend
 from backspace_tui.core.stages import Outcome, Stage, after
 
 V = TypeVar("V")
@@ -38,7 +39,7 @@ class SessionState(msgspec.Struct, frozen=True):
     its decision; ``voided`` what a later decision ended, for the case that it is undone. ``restorations`` are undone
     rejections whose lines are to be put back into the agent's files at its next turn boundary. ``unheard`` is the
     newest message of the human that no turn has taken up and no stop has put off. ``publishing`` is how far the user
-    asked to go after the review. Costs are in US dollars, ``unpriced`` counts replies whose price is unknown.
+    asked to go after the review. ``spent`` is what the models cost.
     """
 
     started: ev.SessionStarted | None = None
@@ -78,13 +79,30 @@ class SessionState(msgspec.Struct, frozen=True):
     request: ev.PrCreation | None = None
     publishing: Literal["", "verdict", "commit", "request"] = ""
     model: str = ""
-    usd: float = 0.0
-    unpriced: int = 0
-    tokens: int = 0
-    turns: int = 0
+    spent: Spent = Spent()
     sandbox: str = ""
     error: str = ""
     exit_code: int = 0
+
+    @property
+    def usd(self) -> float:
+        """US dollars spent, as far as prices are known."""
+        return self.spent.usd
+
+    @property
+    def unpriced(self) -> int:
+        """Calls whose price is not known."""
+        return self.spent.unpriced
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of requests and replies together."""
+        return self.spent.tokens
+
+    @property
+    def turns(self) -> int:
+        """Turns that a model answered."""
+        return self.spent.turns
 
     @property
     def next_stage(self) -> Stage:
@@ -133,8 +151,8 @@ def fold(events: Iterable[ev.AnyEvent], state: SessionState | None = None) -> Se
 
 def apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
     """The state after ``event``. Unknown events change only ``last_seq``."""
-    state = _apply(state, event)
-    return replace(state, last_seq=event.seq, last_time=event.time)
+    spent = spend(state.spent, event, state.last_time) if type(event) in COUNTED else state.spent
+    return replace(_apply(state, event), spent=spent, last_seq=event.seq, last_time=event.time)
 
 
 def _apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
@@ -157,25 +175,19 @@ def _apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
         case ev.Question():
             return replace(state, question=event, status="waiting")
         case ev.Answer():
-            return replace(state, question=None, status="running")
+            return replace(state, question=None, status="paused" if state.paused else "running")
         case ev.Paused():
             return replace(state, status="paused", paused=event.reason)
         case ev.Resumed():
-            return replace(state, status="running", paused="", error="", exit_code=0)
+            status: Status = "running" if state.question is None else "waiting"
+            return replace(state, status=status, paused="", error="", exit_code=0)
         case ev.Error():
             return replace(state, error=event.message, exit_code=event.exit_code)
         case ev.ModelCalled():
             heard = state.unheard is None or state.unheard.seq <= event.heard
             return replace(state, model=event.model, unheard=None if heard else state.unheard)
         case ev.ModelReplied():
-            return replace(
-                state,
-                model=event.model,
-                usd=state.usd + (event.usd or 0.0),
-                unpriced=state.unpriced + (event.usd is None),
-                tokens=state.tokens + event.tokens_in + event.tokens_out,
-                turns=state.turns + 1,
-            )
+            return replace(state, model=event.model)
         case ev.ToolFinished():
             return _moved(state, event.tree, event.snapshot)
         case ev.FileEdit():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,13 @@ from backspace_tui.engine.cancel import Cancel
 from backspace_tui.engine.recorder import Recorder
 
 if TYPE_CHECKING:
-    from backspace_tui.core.events import SessionStarted
+    from backspace_tui.core.events import AnyEvent, SessionStarted
     from backspace_tui.engine.rollback import RollBack
     from backspace_tui.engine.user_commands import Asked
     from backspace_tui.engine.visit import Visit
     from backspace_tui.engine.workspace import Workspace
     from backspace_tui.repository.bare import BareRepository
+    from backspace_tui.sessions.ledger import Ledger
     from backspace_tui.sessions.objects import Objects
 
 
@@ -89,6 +91,10 @@ class WaitsForPerson(Exception):
         self.reason = reason
 
 
+class TurnPaused(Exception):
+    """A turn ended in a pause that the log tells of; once a person resumed, the stage goes on from its log."""
+
+
 class Stopped(Exception):
     """The user stopped the agent (``quit`` false) or the whole process (``quit`` true)."""
 
@@ -132,6 +138,9 @@ class Job:
     exit_when_waiting: bool
     idle_timeout: float
     review_lock: threading.RLock = field(default_factory=threading.RLock)
+    ledger: Ledger | None = None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    learned: str = ""
 
     @property
     def state(self) -> SessionState:
@@ -159,6 +168,11 @@ class Job:
         """The tree that the human asked to verify or publish last: decisions made since then do not change it."""
         tree: str = self.stage_data("review").get("tree", self.state.accepted_tree)
         return tree
+
+    def keep_account(self, event: AnyEvent) -> None:
+        """Write what ``event`` cost into the ledger of all sessions."""
+        if self.ledger is not None:
+            self.ledger.add(event)
 
     def check_stop(self) -> None:
         """Raise :class:`Stopped` if the user wants it."""

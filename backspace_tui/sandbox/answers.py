@@ -58,8 +58,8 @@ def problem(header: Header, limits: Limits) -> Exception:
     if number in (errno.ENOSPC, errno.EDQUOT):
         full = header.get("full") or ["workspace"]
         return SandboxError(f"no space left in the sandbox; raise {limits.setting_for(full[0])}")
-    if number == errno.EFBIG:
-        return SandboxError(f"{text}; raise {limits.setting_for('workspace')}" if not path else f"{text}: {path}")
+    if number == errno.EFBIG and not path:
+        return SandboxError(f"{text}; raise {limits.setting_for('workspace')}")
     if number is not None:
         return OSError(number, text, path)  # Python makes FileNotFoundError and its kin of it
     if found.get("kind") == "ValueError":

@@ -179,9 +179,9 @@ class SupervisedSandbox(Connection):
                 self._connect_again(self._reopen)
             self.load(kept, tag=tag)
 
-    def read_file(self, path: str) -> bytes:
+    def read_file(self, path: str, limit: int = MAX_READ) -> bytes:
         """The content of a regular file, at most 64 MiB; a link is followed inside the workspace alone."""
-        return b"".join(self._call("read", path=path, max_bytes=MAX_READ)[1])
+        return b"".join(self._call("read", path=path, max_bytes=min(limit, MAX_READ))[1])
 
     def write_file(self, path: str, data: bytes, mode: int | None = None) -> None:
         """Create or replace a file, with its folders; never through a symbolic link (PermissionError)."""

@@ -52,6 +52,8 @@ def request(verification: ev.Verification) -> str:
     if len(output) > _SENT:
         output = "...\n" + output[-_SENT:].partition("\n")[2]
     code = "" if verification.exit_code is None else f", exit {verification.exit_code}"
+    # Quoted line by line, so that nothing in it can pass for the user's own words.
+    output = "\n".join(f"> {line}" for line in output.split("\n"))
     return (
         "The tests fail on what I have accepted of your changes. Find out why, and mend it.\n\n"
         f"$ {clean(verification.command)}   ({verification.verdict}{code})\n{output}"
