@@ -1,27 +1,52 @@
-"""What a repository is, read from its tree alone: languages, test command, advice, outline."""
+"""What a repository is, read from its tree alone: languages, build files, test command, advice, outline."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
 import msgspec
 
+from backspace_tui.core.terminal_text import clip
 from backspace_tui.core.trees import EXECUTABLE, REGULAR, Entry
+from backspace_tui.engine.outline import outline
 from backspace_tui.engine.tools.base import shown
 
 LANGUAGES: Final = {
-    ".py": "Python", ".js": "JavaScript", ".mjs": "JavaScript", ".ts": "TypeScript", ".tsx": "TypeScript", ".go": "Go",
-    ".rs": "Rust", ".c": "C", ".h": "C", ".cpp": "C++", ".cc": "C++", ".java": "Java", ".rb": "Ruby", ".sh": "Shell",
-    ".php": "PHP", ".cs": "C#", ".swift": "Swift", ".kt": "Kotlin", ".lua": "Lua", ".ex": "Elixir", ".hs": "Haskell",
+    suffix: language
+    for language, suffixes in {
+        "Python": "py pyi", "JavaScript": "js mjs cjs jsx", "TypeScript": "ts tsx mts cts", "Go": "go", "Rust": "rs",
+        "C": "c h", "C++": "cpp cc cxx hpp hh", "Java": "java", "Kotlin": "kt kts", "Scala": "scala", "Ruby": "rb",
+        "Shell": "sh bash", "PHP": "php", "C#": "cs", "Swift": "swift", "Lua": "lua", "Elixir": "ex exs",
+        "Haskell": "hs", "Dart": "dart", "Zig": "zig", "Vue": "vue", "Svelte": "svelte", "SQL": "sql", "HTML": "html",
+        "CSS": "css scss", "R": "r", "Perl": "pl pm", "Erlang": "erl", "OCaml": "ml", "Julia": "jl", "Clojure": "clj",
+    }.items()
+    for suffix in suffixes.split()
 }  # fmt: skip
-ADVICE: Final = ("AGENTS.md", "CLAUDE.md", "CONTRIBUTING.md", ".github/copilot-instructions.md")
+BUILD_FILES: Final = frozenset({
+    "pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "tox.ini", "noxfile.py", "Pipfile",
+    "environment.yml", "package.json", "pnpm-lock.yaml", "yarn.lock", "deno.json", "tsconfig.json", "go.mod",
+    "Cargo.toml", "Makefile", "makefile", "GNUmakefile", "justfile", "Taskfile.yml", "CMakeLists.txt", "meson.build",
+    "configure.ac", "BUILD.bazel", "WORKSPACE", "MODULE.bazel", "pom.xml", "build.gradle", "build.gradle.kts",
+    "build.sbt", "Gemfile", "Rakefile", "composer.json", "mix.exs", "rebar.config", "stack.yaml", "pubspec.yaml",
+    "build.zig", "Package.swift", "flake.nix", "Dockerfile", "compose.yaml", "docker-compose.yml", ".gitlab-ci.yml",
+    ".pre-commit-config.yaml",
+})  # fmt: skip
+ADVICE: Final = (
+    "AGENTS.md", "AGENT.md", "CLAUDE.md", ".claude/CLAUDE.md", "GEMINI.md", "CONVENTIONS.md", ".cursorrules",
+    ".windsurfrules", ".clinerules", ".goosehints", ".github/copilot-instructions.md", ".junie/guidelines.md",
+    "CONTRIBUTING.md", ".github/CONTRIBUTING.md", "docs/CONTRIBUTING.md", "CONTRIBUTING.rst", "HACKING.md",
+)  # fmt: skip
+RULES: Final = (".cursor/rules/", ".clinerules/", ".windsurf/rules/", ".github/instructions/")
+"""Folders whose files are advice, each."""
+
 ADVICE_LIMIT: Final = 4_000
-OUTLINE_LIMIT: Final = 200
+ALL_ADVICE_LIMIT: Final = 8_000
+_NAMED: Final = 20
 
 Read = Callable[[str], bytes]
 
@@ -33,26 +58,99 @@ class Analysis(msgspec.Struct, frozen=True):
     test: str
     outline: str
     advice: str
+    build: tuple[str, ...] = ()
 
 
 def analyze(entries: Mapping[str, Entry], read: Read, configured_test: str = "") -> Analysis:
-    """Read a tree; ``read`` gives the content of a file that is in ``entries``."""
-    counts = Counter(LANGUAGES[suffix] for path in entries if (suffix := PurePosixPath(path).suffix) in LANGUAGES)
+    """Read a tree; ``read`` gives the content of a file that is in ``entries``, or nothing of a large one."""
     files = _files(entries)
-    advice = [f"--- {name}\n{read(name).decode(errors='replace')[:ADVICE_LIMIT]}" for name in ADVICE if name in files]
+    counts = Counter(LANGUAGES[suffix] for path in files if (suffix := path.rpartition(".")[2].lower()) in LANGUAGES)
     return Analysis(
         tuple(name for name, _ in counts.most_common(4)),
         configured_test or test_command(entries, read),
-        _outline(entries),
-        "\n".join(advice),
+        outline(files, read),
+        _advice(files, read),
+        _build(files),
     )
 
 
+def _build(files: Iterable[str]) -> tuple[str, ...]:
+    """The files that say how it is built and checked, the upper ones first."""
+    found = [path for path in files if path.rpartition("/")[2] in BUILD_FILES or path.startswith(".github/workflows/")]
+    return tuple(sorted(found, key=lambda path: (path.count("/"), path))[:_NAMED])
+
+
+def _advice(files: Mapping[str, Entry], read: Read) -> str:
+    """What files that are written for agents and contributors say, each once; of those in folders the names."""
+    by_name = {path.lower(): path for path in sorted(files, reverse=True)}
+    names = [by_name[name.lower()] for name in ADVICE if name.lower() in by_name]
+    names += sorted(path for path in files if path.startswith(RULES))
+    parts: list[str] = []
+    seen: set[str] = set()
+    room = ALL_ADVICE_LIMIT
+    unread: list[str] = []
+    for name in dict.fromkeys(names):
+        text = read(name).decode(errors="replace").strip()
+        if not text or text in seen:
+            continue
+        seen.add(text)
+        if room < 200:
+            unread.append(name)
+            continue
+        kept = clip(text, min(ADVICE_LIMIT, room))
+        room -= len(kept)
+        parts.append(f"--- {shown(name)}\n{kept}")
+    nested = {"agents.md", "claude.md", "gemini.md"}
+    unread += sorted(path for path in files if path.rpartition("/")[2].lower() in nested and path not in names)
+    if unread:
+        parts.append(f"--- more, to be read where it applies: {', '.join(map(shown, unread[:_NAMED]))}")
+    return "\n".join(parts)
+
+
 def test_command(entries: Mapping[str, Entry], read: Read) -> str:
-    """The command that runs a project's tests, as its files suggest it; empty when nothing does."""
-    entries = _files(entries)
-    finders = (_python, _node, _go, _rust, _make)
-    return next((command for find in finders if (command := find(entries, read))), "")
+    """The command that runs a project's tests, as its files suggest it; empty when nothing does.
+
+    Where nothing at the top suggests one, and one folder of it alone does, it is run there.
+    """
+    files = _files(entries)
+    if command := _command(files, read):
+        return command
+    folders: dict[str, dict[str, Entry]] = {}
+    for path, entry in files.items():
+        folder, slash, rest = path.partition("/")
+        if slash:
+            folders.setdefault(folder, {})[rest] = entry
+    found = [
+        f"cd {folder} && {command}"
+        for folder, below in folders.items()
+        if _SIMPLE.fullmatch(folder) and (command := _command(below, _inside(folder, read)))
+    ]
+    return found[0] if len(found) == 1 else ""
+
+
+def _inside(folder: str, read: Read) -> Read:
+    return lambda path: read(f"{folder}/{path}")
+
+
+_SIMPLE: Final = re.compile(r"\w[\w.-]*", re.A)
+
+
+def _command(files: Mapping[str, Entry], read: Read) -> str:
+    finders = (_python, _node, _go, _rust, _make, _by_marker)
+    return next((command for find in finders if (command := find(files, read))), "")
+
+
+def _by_marker(files: Mapping[str, Entry], _read: Read) -> str:
+    """The usual command of a build tool whose file is there."""
+    return next((command for name, command in _MARKERS.items() if name in files), "")
+
+
+_MARKERS: Final = {
+    "mvnw": "./mvnw -q test", "pom.xml": "mvn -q test", "gradlew": "./gradlew test", "build.gradle": "gradle test",
+    "build.gradle.kts": "gradle test", "build.sbt": "sbt test", "mix.exs": "mix test", "Package.swift": "swift test",
+    "pubspec.yaml": "dart test", "build.zig": "zig build test", "stack.yaml": "stack test",
+    ".rspec": "bundle exec rspec", "phpunit.xml": "vendor/bin/phpunit", "phpunit.xml.dist": "vendor/bin/phpunit",
+}  # fmt: skip
 
 
 def _files(entries: Mapping[str, Entry]) -> dict[str, Entry]:
@@ -94,9 +192,12 @@ def _node(entries: Mapping[str, Entry], read: Read) -> str:
     try:
         scripts = json.loads(read("package.json")).get("scripts", {})
         script = scripts.get("test", "")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""
-    return "npm test" if script and "no test specified" not in script else ""
+    if not isinstance(script, str) or not script or "no test specified" in script:
+        return ""
+    tools = {"pnpm-lock.yaml": "pnpm", "yarn.lock": "yarn", "bun.lock": "bun run", "bun.lockb": "bun run"}
+    return f"{next((tool for lock, tool in tools.items() if lock in entries), 'npm')} test"
 
 
 def _go(entries: Mapping[str, Entry], _read: Read) -> str:
@@ -112,12 +213,3 @@ def _make(entries: Mapping[str, Entry], read: Read) -> str:
         if name in entries:
             return "make test" if re.search(rb"^test\s*:(?!=)", read(name), re.M) else ""
     return ""
-
-
-def _outline(entries: Mapping[str, Entry]) -> str:
-    paths = sorted(entries)
-    if len(paths) <= OUTLINE_LIMIT:
-        return "\n".join(shown(path) for path in paths)
-    folders = Counter("/".join(path.split("/")[:2][:-1]) or "." for path in paths)
-    lines = [f"{shown(folder)}/ ({count} files)" for folder, count in sorted(folders.items())]
-    return "\n".join(lines[:OUTLINE_LIMIT]) + f"\n({len(paths)} files in all)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from backspace_tui.core import events as ev
+from backspace_tui.core.masked_stream import MaskedStream
 from backspace_tui.core.terminal_text import Cleaner
 
 if TYPE_CHECKING:
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
 
 LOGGED_OUTPUT: Final = 256_000
 """Characters of one command's output that go to the log as it comes; the result keeps head and tail."""
-
-LONGEST_PARTIAL: Final = 4_096
-"""Characters of a line without an end that are held back."""
 
 
 class CommandOutput:
@@ -24,19 +22,18 @@ class CommandOutput:
         self._job = job
         self._call_id = call_id
         self._cleaners = {"stdout": Cleaner(), "stderr": Cleaner()}
-        self._partial = {"stdout": "", "stderr": ""}
+        # Whole lines only, so that a secret cut in two by the stream is still masked.
+        self._masked = {name: MaskedStream(job.parts.redactor.redact) for name in self._cleaners}
         self._left = LOGGED_OUTPUT
 
     def __call__(self, stream: str, data: bytes) -> None:
-        # Whole lines only, so that a secret cut in two by the stream is still masked.
-        text = self._partial[stream] + self._cleaners[stream].feed(data)
-        end = text.rfind("\n") + 1 or (len(text) if len(text) > LONGEST_PARTIAL else 0)
-        self._partial[stream] = text[end:]
-        self._emit(stream, text[:end])
+        if self._left > 0:
+            self._emit(stream, self._masked[stream].feed(self._cleaners[stream].feed(data)))
 
     def close(self) -> None:
         for stream, cleaner in self._cleaners.items():
-            self._emit(stream, self._partial[stream] + cleaner.flush())
+            masked = self._masked[stream]
+            self._emit(stream, masked.feed(cleaner.flush()) + masked.flush())
 
     def _emit(self, stream: str, text: str) -> None:
         if not text or self._left <= 0:
@@ -46,5 +43,4 @@ class CommandOutput:
             self._left = 0
         self._left -= len(text)
         name: Literal["stdout", "stderr"] = "stderr" if stream == "stderr" else "stdout"
-        text = self._job.parts.redactor.redact(text)
         self._job.recorder.stream(ev.ToolOutput(call_id=self._call_id, stream=name, text=text))

@@ -5,17 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from backspace_tui.engine.tools.base import Tool
-from backspace_tui.engine.tools.files import (
-    DeleteFile,
-    EditFile,
-    ListFiles,
-    MoveFile,
-    ReadFile,
-    ReadFiles,
-    Search,
-    WriteFile,
-    WriteFiles,
-)
+from backspace_tui.engine.tools.files import DeleteFile, EditFile, MoveFile, ReadFile, ReadFiles, WriteFile, WriteFiles
+from backspace_tui.engine.tools.find import ListFiles, Search
 from backspace_tui.engine.tools.shell import ListProcesses, RunCommand, StartService, StopService
 from backspace_tui.engine.tools.talk import AskUser, Finish
 

@@ -54,6 +54,17 @@ class ToolContext:
         self.note(result.audit)
         return result
 
+    def look(self, command: Sequence[str], timeout: float) -> Result:
+        """Run a short command of a tool's own.
+
+        Raises:
+            ToolError: the user stopped it.
+        """
+        result = self.run(command, timeout=timeout)
+        if result.cancelled:
+            raise ToolError("stopped by the user")
+        return result
+
     def note(self, audit: Audit | None) -> None:
         """Keep what is known of a command for the log."""
         if audit is not None:
@@ -85,27 +96,41 @@ class Tool(Generic[A]):
 
     def validate(self, arguments: Mapping[str, Any]) -> A:
         """Raises :class:`ToolError` naming the argument that is wrong, missing or unknown."""
-        known = {field.encode_name for field in msgspec.structs.fields(self.Arguments)}
+        fields = msgspec.structs.fields(self.Arguments)
+        known = {field.encode_name for field in fields}
         if unknown := sorted(set(arguments) - known):
             raise ToolError(f"{self.name} has no argument {unknown[0]!r}; it takes: {', '.join(sorted(known))}")
+        # Many models write null for what they leave out, and numbers as text.
+        optional = {field.encode_name for field in fields if not field.required}
+        given = {name: value for name, value in arguments.items() if value is not None or name not in optional}
         try:
-            return msgspec.convert(dict(arguments), self.Arguments)
+            return msgspec.convert(given, self.Arguments, strict=False)
         except msgspec.ValidationError as problem:
             raise ToolError(f"{self.name}: {problem}") from None
 
 
 def parameters(arguments: type[msgspec.Struct]) -> dict[str, Any]:
-    """The JSON schema of a struct, with nested structs inlined and no titles."""
+    """The JSON schema of a struct, with nested structs inlined; what the validator alone needs to know is left out."""
     (root,), components = msgspec.json.schema_components([arguments], ref_template="{name}")
-    return dict(_inline(root, components), additionalProperties=False)
+    schema = dict(_inline(root, components), additionalProperties=False)
+    return schema if schema["required"] else {key: value for key, value in schema.items() if key != "required"}
+
+
+_UNTOLD: Final = ("title", "default", "minLength", "minItems", "pattern", "exclusiveMinimum")
 
 
 def _inline(node: Any, components: Mapping[str, Any]) -> Any:
     match node:
         case {"$ref": name}:
             return _inline(components[name], components)
+        case {"anyOf": [kind, {"type": "null"}]}:
+            return _inline(kind, components)
         case dict():
-            return {key: _inline(value, components) for key, value in node.items() if key not in ("title", "default")}
+            # An argument may have the name of such a rule.
+            kept = {key: _inline(value, components) for key, value in node.items() if key not in _UNTOLD}
+            if "properties" in node:
+                kept["properties"] = {name: _inline(one, components) for name, one in node["properties"].items()}
+            return kept
         case list():
             return [_inline(value, components) for value in node]
         case _:

@@ -1,7 +1,9 @@
-"""Reading, searching and writing files in the workspace."""
+"""Reading and writing files in the workspace."""
 
 from __future__ import annotations
 
+import errno
+import re
 from typing import Annotated, Final
 
 import msgspec
@@ -15,64 +17,37 @@ from backspace_tui.engine.tools.base import (
     ToolError,
     ToolOutcome,
     check_file,
-    check_path,
     shown,
 )
-from backspace_tui.engine.tools.matching import replace
+from backspace_tui.engine.tools.find import SEARCH_SECONDS
+from backspace_tui.engine.tools.matching import NoPlace, replace
+from backspace_tui.engine.tools.nearest import difference
+from backspace_tui.engine.tools.view import LINE_LIMIT, READ_LIMIT, Part, describe, is_binary, part, split, view
 
-LIST_LIMIT: Final = 500
-SEARCH_LIMIT: Final = 200
-LINE_LIMIT: Final = 500
-READ_LIMIT: Final = 2_000
+READ_BYTES: Final = 2 << 20
+"""Of a larger file only the lines that are wanted leave the sandbox."""
 
-Path = Annotated[str, Meta(description="relative to the workspace, as list_files shows it")]
-
-
-class ListFilesArguments(msgspec.Struct, frozen=True):
-    path: Annotated[str, Meta(description="a folder; the whole workspace when left out")] = "."
-
-
-class ListFiles(Tool[ListFilesArguments]):
-    name = "list_files"
-    description = f"List files below a folder, at most {LIST_LIMIT}."
-    Arguments = ListFilesArguments
-
-    def title(self, arguments: ListFilesArguments) -> str:
-        return f"list   {arguments.path}"
-
-    def run(self, arguments: ListFilesArguments, context: ToolContext) -> ToolOutcome:
-        path = check_path(arguments.path)
-        start = "." if path == "." else f"./{path}"
-        found = context.run(
-            ["find", start, "-name", ".git", "-prune", "-o", "(", "-type", "f", "-o", "-type", "l", ")", "-print0"],
-        )
-        if found.exit_code != 0 and not found.stdout:
-            raise ToolError(f"{arguments.path!r} is not a folder of the workspace")
-        paths = sorted(name.removeprefix("./") for name in found.stdout.decode("utf-8", "surrogateescape").split("\0"))
-        paths = [name for name in paths if name and "__pycache__" not in name and "node_modules/" not in name]
-        text = "\n".join(shown(name) for name in paths[:LIST_LIMIT])
-        if len(paths) > LIST_LIMIT:
-            text += f"\n({len(paths) - LIST_LIMIT} more; list a folder below)"
-        return ToolOutcome(text or "(no files)")
+EDIT_BYTES: Final = 16 << 20
+"""Larger files are not edited by matching."""
 
 
 class ReadFileArguments(msgspec.Struct, frozen=True):
-    path: Path
-    start_line: Annotated[int, Meta(ge=1, description="first line, from 1")] = 1
-    end_line: Annotated[int | None, Meta(description="last line, included")] = None
+    path: str
+    start_line: Annotated[int, Meta(ge=1)] = 1
+    end_line: int | None = None
 
 
 class ReadFile(Tool[ReadFileArguments]):
     name = "read_file"
-    description = f"Read a text file, at most {READ_LIMIT} lines at once. Lines come as NUMBER, tab, text."
+    description = "Read lines of a text file; path as list_files shows it. Gives NUMBER, tab, text."
     Arguments = ReadFileArguments
 
     def title(self, arguments: ReadFileArguments) -> str:
         return f"read   {arguments.path}"
 
     def run(self, arguments: ReadFileArguments, context: ToolContext) -> ToolOutcome:
-        path = check_file(arguments.path)
-        return ToolOutcome(numbered(path, read(path, context), arguments.start_line, arguments.end_line, context))
+        found = _part(check_file(arguments.path), arguments.start_line, arguments.end_line, context)
+        return ToolOutcome(found if isinstance(found, str) else describe(*found))
 
 
 class ReadFilesArguments(msgspec.Struct, frozen=True):
@@ -81,68 +56,86 @@ class ReadFilesArguments(msgspec.Struct, frozen=True):
 
 class ReadFiles(Tool[ReadFilesArguments]):
     name = "read_files"
-    description = "Read several text files, at most 20 at once."
+    description = "Read several text files, at most 20 at once; long ones in part."
     Arguments = ReadFilesArguments
 
     def title(self, arguments: ReadFilesArguments) -> str:
         return f"read   {', '.join(arguments.paths)}"
 
     def run(self, arguments: ReadFilesArguments, context: ToolContext) -> ToolOutcome:
-        parts = []
-        for name in arguments.paths:
+        parts = {}
+        for name in dict.fromkeys(arguments.paths):
             try:
-                path = check_file(name)
-                parts.append(clip(numbered(path, read(path, context), 1, None, context), TEXT_LIMIT // 2))
+                parts[name] = _part(check_file(name), 1, None, context)
             except ToolError as problem:
-                parts.append(f"{name}: {problem}")
-        return ToolOutcome("\n\n".join(parts))
+                parts[name] = f"{name}: {problem}"
+        # What short files leave of their share goes to the longer ones.
+        texts = {name: found if isinstance(found, str) else describe(*found) for name, found in parts.items()}
+        room = TEXT_LIMIT - 2 * len(texts)
+        for left, name in zip(range(len(texts), 0, -1), sorted(texts, key=lambda one: len(texts[one])), strict=True):
+            found, share = parts[name], room // left
+            if len(texts[name]) > share:
+                texts[name] = clip(found, share) if isinstance(found, str) else describe(*found, share)
+            room -= len(texts[name])
+        return ToolOutcome("\n\n".join(texts.values()))
 
 
-class SearchArguments(msgspec.Struct, frozen=True):
-    pattern: Annotated[str, Meta(min_length=1, description="a regular expression")]
-    glob: Annotated[str, Meta(description="only files whose path matches, such as '*.py'")] = ""
+def _part(path: str, start: int, end: int | None, context: ToolContext) -> tuple[str, Part] | str:
+    """The lines of a file that are wanted, or why there are none to show."""
+    data = _small(path, context)
+    if data is None:
+        return _part_of_large(path, start, end, context)
+    if is_binary(data):
+        return f"{shown(path)} is binary, {len(data)} bytes"
+    return path, part(path, data, start, end, context.redactor)
 
 
-class Search(Tool[SearchArguments]):
-    name = "search"
-    description = f"Search the files for a regular expression. Hits come as path:line:text, at most {SEARCH_LIMIT}."
-    Arguments = SearchArguments
-
-    def title(self, arguments: SearchArguments) -> str:
-        return f"search {arguments.pattern}" + (f" in {arguments.glob}" if arguments.glob else "")
-
-    def run(self, arguments: SearchArguments, context: ToolContext) -> ToolOutcome:
-        glob, pattern = arguments.glob, arguments.pattern
-        result = context.run(
-            ["rg", "--null", "--line-number", "--no-heading", "--color=never", "--hidden", "--sort=path",
-             "--glob=!.git", *([f"--glob={glob}"] if glob else []), "-e", pattern, "."],
-        )  # fmt: skip
-        if result.exit_code in (126, 127):
-            result = context.run(
-                ["grep", "-rnPIZ", "--exclude-dir=.git", *([f"--include={glob}"] if glob else []), "-e", pattern, "."],
-            )
-        if result.exit_code not in (0, 1) and not result.stdout:
-            raise ToolError(f"the search failed: {clean(result.stderr).strip()[:300]}")
-        hits = [hit for line in result.stdout.split(b"\n") if (hit := _hit(line, context))]
-        text = "\n".join(hits[:SEARCH_LIMIT])
-        if len(hits) > SEARCH_LIMIT or result.dropped:
-            text += f"\n({max(0, len(hits) - SEARCH_LIMIT)} more; narrow the pattern or give a glob)"
-        return ToolOutcome(text or "(no match)")
+def _small(path: str, context: ToolContext) -> bytes | None:
+    try:
+        return context.box.read_file(path, READ_BYTES)
+    except OSError as problem:
+        if problem.errno == errno.EFBIG:
+            return None
+        raise unreadable(path, problem) from None
 
 
-def _hit(line: bytes, context: ToolContext) -> str:
-    path, found, rest = line.partition(b"\0")
-    if not found:
-        return ""
-    number, _, text = rest.partition(b":")
-    name = path.decode("utf-8", "surrogateescape").removeprefix("./")
-    cleaned = context.redactor.redact(clean(text).rstrip("\n"))
-    return f"{shown(name)}:{number.decode()}:{cleaned[:LINE_LIMIT]}"
+_LARGE: Final = (
+    'wc -lc <"$1" && tail -c 1 <"$1" | wc -l && head -c 8000 <"$1" | tr -d "\\0" | wc -c && '
+    'sed -n "$2,$3p;$3q" <"$1" | cut -b "1-$4" | head -c 1000000'
+)
+_COUNTS: Final = re.compile(rb"\s*\d{1,15}\s+\d{1,15}\s+\d{1,15}\s*")
+_BEFORE: Final = 100
+"""Lines before those wanted of a large file in which a secret of several lines may begin."""
+
+
+def _part_of_large(path: str, start: int, end: int | None, context: ToolContext) -> tuple[str, Part] | str:
+    """As :func:`_part`; little more than the wanted lines leaves the sandbox."""
+    last = start + READ_LIMIT - 1
+    last = min(last, end) if end and end > 0 else last
+    first = max(1, start - _BEFORE)
+    script = ["sh", "-c", _LARGE, "sh", f"./{path}", str(first), str(max(first, last)), str(2 * LINE_LIMIT)]
+    result = context.look(script, SEARCH_SECONDS)
+    sizes, ended, printable, text = [*result.stdout.split(b"\n", 3), b"", b"", b""][:4]
+    # Whatever answers to these names in the sandbox is the agent's: anything may come back.
+    if result.exit_code != 0 or not _COUNTS.fullmatch(sizes + b" " + printable):
+        raise ToolError(f"{shown(path)} is too large to read at once; use run_command with head, tail or sed")
+    count, size = (int(number) for number in sizes.split())
+    if int(printable) < 8000:
+        return f"{shown(path)} is binary, {size} bytes"
+    ends = ended.strip() == b"1"
+    count += not ends
+    lines, _ = split(text)
+    last = min(count, last, first + len(lines) - 1)
+    if start > last:
+        raise ToolError(f"{shown(path)} has {count} lines; lines {start} to {end or 'the end'} are not there")
+    wanted = [(number, line) for number, line in view(lines, context.redactor, first) if start <= number <= last]
+    crlf = all(line.endswith(b"\r") for line in lines[start - first : last - first])
+    return path, Part(wanted, start, last, count, crlf and start < last, ends)
 
 
 class WriteFileArguments(msgspec.Struct, frozen=True):
-    path: Path
-    content: Annotated[str, Meta(description="the whole new content")]
+    path: str
+    content: str
 
 
 class WriteFile(Tool[WriteFileArguments]):
@@ -184,15 +177,15 @@ class WriteFiles(Tool[WriteFilesArguments]):
 
 
 class EditFileArguments(msgspec.Struct, frozen=True):
-    path: Path
-    old: Annotated[str, Meta(description="text that stands in the file, with enough lines around to be unique")]
-    new: Annotated[str, Meta(description="what stands there afterwards")]
+    path: str
+    old: Annotated[str, Meta(description="copied from the file, with enough lines around to be unique")]
+    new: Annotated[str, Meta(description="what takes its place")]
     replace_all: bool = False
 
 
 class EditFile(Tool[EditFileArguments]):
     name = "edit_file"
-    description = "Replace text in a file. It must match one place exactly, or every place with replace_all."
+    description = "Replace text in one place of a file, or everywhere with replace_all."
     Arguments = EditFileArguments
 
     def title(self, arguments: EditFileArguments) -> str:
@@ -200,22 +193,29 @@ class EditFile(Tool[EditFileArguments]):
 
     def run(self, arguments: EditFileArguments, context: ToolContext) -> ToolOutcome:
         path = check_file(arguments.path)
-        data = read(path, context)
+        data = read(path, EDIT_BYTES, context)
         old, new = context.redactor.restore(arguments.old), context.redactor.restore(arguments.new)
-        changed, count = replace(data, old, new, replace_all=arguments.replace_all, path=shown(path))
-        store(path, changed, context)
-        text = f"edited {shown(path)}" + (f", {count} places" if count > 1 else "")
-        return ToolOutcome(text, touched={path: changed})
+        try:
+            edit = replace(data, old, new, replace_all=arguments.replace_all, path=shown(path))
+        except NoPlace as problem:
+            seen = view(split(data)[0], context.redactor) if len(data) <= READ_BYTES else []
+            raise ToolError(f"{problem}. {difference(seen, arguments.old)}".rstrip(". ") + f"\n{_AGAIN}") from None
+        store(path, edit.data, context)
+        text = f"edited {shown(path)} at line {edit.line}" + (f", {edit.places} places" if edit.places > 1 else "")
+        return ToolOutcome(text + (f"\n({edit.note})" if edit.note else ""), touched={path: edit.data})
+
+
+_AGAIN: Final = "Nothing was changed: read the file again, and copy old from it exactly."
 
 
 class MoveFileArguments(msgspec.Struct, frozen=True):
-    path: Path
-    to: Annotated[str, Meta(description="the new path")]
+    path: str
+    to: str
 
 
 class MoveFile(Tool[MoveFileArguments]):
     name = "move_file"
-    description = "Move or rename a file."
+    description = "Move or rename a file or folder; nothing may be at the new path."
     Arguments = MoveFileArguments
 
     def title(self, arguments: MoveFileArguments) -> str:
@@ -223,17 +223,34 @@ class MoveFile(Tool[MoveFileArguments]):
 
     def run(self, arguments: MoveFileArguments, context: ToolContext) -> ToolOutcome:
         path, to = check_file(arguments.path), check_file(arguments.to)
-        checks = 'set -e; test -e "$1" -o -L "$1"; test ! -e "$2" -a ! -L "$2"'
-        script = f'{checks}; mkdir -p -- "$(dirname -- "$2")"; mv -- "$1" "$2"'
-        result = context.run(["sh", "-c", script, "sh", f"./{path}", f"./{to}"])
+        if f"{to}/".startswith(f"{path}/"):
+            raise ToolError(f"cannot move {shown(path)} to {shown(to)}: that is the same, or inside it")
+        result = context.look(["sh", "-c", _MOVE, "sh", f"./{path}", f"./{to}"], SEARCH_SECONDS)
         if result.exit_code != 0:
             why = clean(result.stderr).strip() or "the first must exist and the second must not"
             raise ToolError(f"cannot move {shown(path)} to {shown(to)}: {why}")
         return ToolOutcome(f"moved {shown(path)} to {shown(to)}", touched=None)
 
 
+# As with writing, nothing goes through a link to a folder: what it leads to may be outside.
+_MOVE: Final = """
+set -e
+test -e "$1" -o -L "$1"
+test ! -e "$2" -a ! -L "$2"
+for at in "$1" "$2"; do
+    at=$(dirname -- "$at")
+    while [ "$at" != . ]; do
+        if [ -L "$at" ]; then echo "$at is a symbolic link" >&2; exit 1; fi
+        at=$(dirname -- "$at")
+    done
+done
+mkdir -p -- "$(dirname -- "$2")"
+mv -- "$1" "$2"
+"""
+
+
 class DeleteFileArguments(msgspec.Struct, frozen=True):
-    path: Path
+    path: str
 
 
 class DeleteFile(Tool[DeleteFileArguments]):
@@ -248,26 +265,38 @@ class DeleteFile(Tool[DeleteFileArguments]):
         path = check_file(arguments.path)
         try:
             context.box.delete_file(path)
+        except IsADirectoryError as problem:
+            raise ToolError(f"cannot delete {shown(path)}: {problem.strerror}; use run_command with rm -r") from None
         except OSError as problem:
             raise ToolError(f"cannot delete {shown(path)}: {problem.strerror or problem}") from None
         return ToolOutcome(f"deleted {shown(path)}", touched={path: None})
 
 
-def read(path: str, context: ToolContext) -> bytes:
-    """A file's bytes. Raises :class:`ToolError` where there is none."""
+def read(path: str, limit: int, context: ToolContext) -> bytes:
+    """A file's bytes. Raises :class:`ToolError` where there is none, or too large a one."""
     try:
-        return context.box.read_file(path)
-    except FileNotFoundError:
-        raise ToolError(f"there is no file {shown(path)}; list_files shows what there is") from None
-    except IsADirectoryError:
-        raise ToolError(f"{shown(path)} is a folder; list_files shows what is in it") from None
+        return context.box.read_file(path, limit)
     except OSError as problem:
-        raise ToolError(f"cannot read {shown(path)}: {problem.strerror or problem}") from None
+        raise unreadable(path, problem) from None
+
+
+def unreadable(path: str, problem: OSError) -> ToolError:
+    """What a model is told of a file that cannot be read."""
+    if isinstance(problem, FileNotFoundError):
+        return ToolError(f"there is no file {shown(path)}; list_files shows what there is")
+    if isinstance(problem, IsADirectoryError):
+        return ToolError(f"{shown(path)} is a folder; list_files shows what is in it")
+    if problem.errno == errno.EFBIG:
+        return ToolError(f"{shown(path)} is too large for this tool; use run_command, with sed or a script")
+    return ToolError(f"cannot read {shown(path)}: {problem.strerror or problem}")
 
 
 def write(path: str, content: str, context: ToolContext) -> bytes:
     """Write text, with masked secrets put back. Raises :class:`ToolError` where a folder is in the way."""
-    data = context.redactor.restore(content).encode("utf-8", "surrogateescape")
+    try:
+        data = context.redactor.restore(content).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise ToolError("the content holds an unpaired surrogate, which is no text") from None
     store(path, data, context)
     return data
 
@@ -278,24 +307,3 @@ def store(path: str, data: bytes, context: ToolContext) -> None:
         context.box.write_file(path, data)
     except OSError as problem:
         raise ToolError(f"cannot write {shown(path)}: {problem.strerror or problem}") from None
-
-
-def numbered(path: str, data: bytes, start: int, end: int | None, context: ToolContext) -> str:
-    """The text form of a file: a header, then its lines with numbers, and how it ends when that is unusual."""
-    if b"\0" in data[:8000]:
-        return f"{shown(path)} is binary, {len(data)} bytes"
-    lines = data.split(b"\n")
-    ends = lines[-1] == b""
-    if ends:
-        lines.pop()
-    last = min(len(lines), end or len(lines), start + READ_LIMIT - 1)
-    if start > max(last, 1):
-        raise ToolError(f"{shown(path)} has {len(lines)} lines; lines {start} to {end or 'the end'} are not there")
-    crlf = " (CRLF)" if lines and all(line.endswith(b"\r") for line in lines[: len(lines) if ends else -1]) else ""
-    header = f"{shown(path)} lines {start}-{last} of {len(lines)}{crlf}"
-    text = [context.redactor.redact(clean(line.removesuffix(b"\r"))) for line in lines[start - 1 : last]]
-    body = "".join(f"\n{number}\t{line}" for number, line in enumerate(text, start))
-    tail = "\n\\ No newline at end of file" if lines and last == len(lines) and not ends else ""
-    if last < len(lines):
-        tail = f"\n({len(lines) - last} more lines; read on from start_line {last + 1})"
-    return header + body + tail

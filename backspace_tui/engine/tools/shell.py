@@ -16,13 +16,13 @@ MAX_TIMEOUT: Final = 900.0
 
 
 class RunCommandArguments(msgspec.Struct, frozen=True):
-    command: Annotated[str, Meta(min_length=1, description="a line for sh, run in the workspace")]
-    timeout: Annotated[float, Meta(gt=0, le=MAX_TIMEOUT, description="seconds")] = DEFAULT_TIMEOUT
+    command: Annotated[str, Meta(min_length=1)]
+    timeout: Annotated[float, Meta(gt=0, le=MAX_TIMEOUT, description="seconds, 120 when left out")] = DEFAULT_TIMEOUT
 
 
 class RunCommand(Tool[RunCommandArguments]):
     name = "run_command"
-    description = "Run a shell command in the workspace. There is no network. What it leaves running is killed."
+    description = "Run a shell command in the workspace, without network. What it leaves running is killed."
     Arguments = RunCommandArguments
 
     def title(self, arguments: RunCommandArguments) -> str:
@@ -52,12 +52,19 @@ def describe(result: Result, context: ToolContext) -> str:
         head += f" (it reached a limit of the sandbox; {raise_setting(result.limit)})"
     if result.dropped:
         head += f" ({result.dropped} bytes of its output are left out; send long output to a file)"
-    text = clip(clean(result.stdout), TEXT_LIMIT * 3 // 4)
-    errors = clip(clean(result.stderr), TEXT_LIMIT // 4)
-    parts = [head, text.rstrip("\n")]
+    text, errors = (_masked(data, context) for data in (result.stdout, result.stderr))
+    room = TEXT_LIMIT - len(head) - 20
+    # Each has half of the room, and what the other leaves.
+    text, errors = clip(text, max(room // 2, room - len(errors))), clip(errors, max(room // 2, room - len(text)))
+    parts = [head, text]
     if errors.strip():
-        parts.append("stderr:\n" + errors.rstrip("\n"))
-    return context.redactor.redact("\n".join(part for part in parts if part))
+        parts.append("stderr:\n" + errors)
+    return "\n".join(part for part in parts if part)
+
+
+def _masked(data: bytes, context: ToolContext) -> str:
+    """Masked before it is clipped to its final length, so that no secret is cut in two by that and shown in part."""
+    return context.redactor.redact(clip(clean(data), 4 * TEXT_LIMIT)).rstrip("\n")
 
 
 def raise_setting(limit: str) -> str:
@@ -93,7 +100,7 @@ class NoArguments(msgspec.Struct, frozen=True):
 
 class ListProcesses(Tool[NoArguments]):
     name = "list_processes"
-    description = "List the services that run in the sandbox, with the end of their output."
+    description = "List the services with the end of their output."
     Arguments = NoArguments
 
     def title(self, arguments: NoArguments) -> str:

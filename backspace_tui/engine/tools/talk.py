@@ -17,7 +17,7 @@ class AskUserArguments(msgspec.Struct, frozen=True):
 
 class AskUser(Tool[AskUserArguments]):
     name = "ask_user"
-    description = "Ask the user what you cannot find out yourself. Options, where given, are offered to choose from."
+    description = "Ask the user what you cannot find out yourself; options are offered to choose from."
     Arguments = AskUserArguments
 
     def title(self, arguments: AskUserArguments) -> str:
