@@ -20,5 +20,5 @@ def run(*, as_json: bool) -> int:
         for check in checks:
             print(f"{check.status:<5} {check.name:<10} {clean(check.detail)}")
             if check.fix:
-                print(f"{'':<16} mend it: {check.fix}")
+                print(f"{'':<16} {'mend it' if check.status != 'ok' else 'use it'}: {check.fix}")
     return exit_code(checks)

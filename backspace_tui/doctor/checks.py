@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -10,7 +12,9 @@ from typing import Final, Literal
 import msgspec
 
 from backspace_tui import paths
+from backspace_tui.config import ModelSettings
 from backspace_tui.models.choose import DEFAULTS, Choice
+from backspace_tui.models.local_server import LocalServer
 from backspace_tui.sandbox.engine import EngineStatus
 from backspace_tui.sandbox.images import ImageStatus
 
@@ -103,6 +107,7 @@ class Facts:
     root: bool
     installers: tuple[str, ...]
     backend: str = "docker"
+    servers: tuple[LocalServer, ...] = ()
 
 
 def exit_code(checks: Sequence[Check]) -> int:
@@ -117,6 +122,7 @@ def judge(facts: Facts) -> list[Check]:
         *check_sandbox(facts),
         check_settings(facts.settings_problem),
         check_models(facts.models),
+        check_servers(facts.servers, facts.models),
         check_keys(facts.keys),
         check_github(facts.github_token),
         check_terminal(facts.terminal),
@@ -247,6 +253,34 @@ def check_models(choice: Choice | str) -> Check:
     if choice.offline:
         return Check("models", "warn", choice.reason, f"export {DEFAULTS[0][1][0]}=YOUR-KEY")
     return Check("models", "ok", f"{', '.join(choice.names)} ({choice.reason})")
+
+
+def check_servers(found: Sequence[LocalServer], choice: Choice | str) -> Check:
+    """Servers of language models on this machine, and where none of them is used yet, the settings that use one."""
+    if not found:
+        return Check("local", "ok", "no server of language models answers here (Ollama, llama.cpp, vLLM, LM Studio)")
+    told = "; ".join(f"{server.kind} at {address(server)}: {_few(server.names)}" for server in found)
+    used = () if isinstance(choice, str) else choice.models
+    if "@" in found[0].address or any(model.api_base == server.address for model in used for server in found):
+        return Check("local", "ok", told)
+    return Check("local", "ok", told, settings_for(found[0].models[0]))
+
+
+def address(server: LocalServer) -> str:
+    """Where ``server`` is, without the user and password that its URL may hold."""
+    return re.sub(r"(?<=://)[^/@]*@", "", server.address)
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def settings_for(model: ModelSettings) -> str:
+    """The command that adds ``model`` to the user's settings."""
+    file = paths.config_file()
+    values = (f"{key} = {json.dumps(getattr(model, key), ensure_ascii=False)}" for key in ("name", "api_base"))
+    lines = " ".join(shlex.quote(line) for line in ("", "[[models]]", *values))
+    return f"mkdir -p {shlex.quote(str(file.parent))} && printf '%s\\n' {lines} >> {shlex.quote(str(file))}"
 
 
 def check_keys(names: Sequence[str]) -> Check:

@@ -16,6 +16,7 @@ from typing import Final
 from backspace_tui import config, paths
 from backspace_tui.doctor.checks import INSIDE, INSTALLERS, DataDir, Facts, Logind, Terminal, parse_logind
 from backspace_tui.models.choose import DEFAULTS, Choice, ChoiceError, choose
+from backspace_tui.models.local_server import servers
 from backspace_tui.sandbox.bubblewrap import probe_bubblewrap
 from backspace_tui.sandbox.engine import EngineStatus, probe_engine
 from backspace_tui.sandbox.images import ImageStatus, image_status
@@ -66,6 +67,7 @@ def probe() -> Facts:
         root=os.geteuid() == 0,
         installers=tuple(name for name in INSTALLERS if shutil.which(name)),
         backend=wanted,
+        servers=tuple(servers(os.environ)),
     )
 
 

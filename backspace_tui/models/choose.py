@@ -142,7 +142,7 @@ def _named(models: Sequence[ModelSettings], env: Mapping[str, str], reason: str)
         else:
             usable.append(complete)
     if not usable:
-        raise ChoiceError("; ".join(problems))
+        raise ChoiceError("; ".join(problems) + _offer(env))
     left_out = f" ({'; '.join(problems)}: left out)" if problems else ""
     return Choice(tuple(usable), reason + left_out)
 
@@ -153,8 +153,16 @@ def _local(model: ModelSettings, env: Mapping[str, str]) -> ModelSettings | None
         return None
     from backspace_tui.models.local_server import servers
 
-    found = next((local for local in servers(env) if local.name == model.name), None)
+    offered = (local for server in servers(env) for local in server.models)
+    found = next((local for local in offered if local.name == model.name), None)
     return found and msgspec.structs.replace(model, api_base=found.api_base)
+
+
+def _offer(env: Mapping[str, str]) -> str:
+    from backspace_tui.models.local_server import find
+
+    local = find(env)
+    return f"; or --model {local.name}, found at {_without_userinfo(local.api_base)}" if local else ""
 
 
 def full_name(name: str) -> str:
@@ -186,8 +194,9 @@ def _with_address(model: ModelSettings, env: Mapping[str, str]) -> ModelSettings
 
 
 def ollama_address(host: str) -> str:
-    """The URL of an ``OLLAMA_HOST``, which may be a bare host, a host with a port, or a URL."""
+    """The URL of an ``OLLAMA_HOST``, which may be a bare host, a host with a port, a URL, or what a server binds to."""
     url = host if "://" in host else f"http://{host}"
+    url = re.sub(r"(?<=//)0\.0\.0\.0(?=[:/]|$)", "127.0.0.1", url)
     if "://" not in host and not re.search(r":\d+$", host.rstrip("/")):
         url = f"{url.rstrip('/')}:11434"
     return url
@@ -230,4 +239,4 @@ def build(choice: Choice, env: Mapping[str, str]) -> Model:
     from backspace_tui.models.chain import FallbackChain
     from backspace_tui.models.litellm_model import LiteLLMModel
 
-    return FallbackChain([LiteLLMModel(model, api_key(model, env)) for model in choice.models])
+    return FallbackChain([LiteLLMModel(model, api_key(model, env)) for model in choice.models], second_chance=True)

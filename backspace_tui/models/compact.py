@@ -9,25 +9,41 @@ import msgspec
 from backspace_tui.core.protocols import ChatMessage
 
 KEPT_TURNS: Final = (8, 3, 1)
-"""How many of the newest assistant turns stay whole at each level."""
+"""How many of the newest assistant turns stay whole at each level but the last."""
+
+LEVELS: Final = len(KEPT_TURNS) + 1
+"""The last level also cuts what the newest turns and the user's messages hold in their middle."""
 
 KEPT_CHARACTERS: Final = 160
 """How much of an older tool result or call argument stays."""
+
+KEPT_NEWEST: Final = 6_000
+"""How much of one message stays at the last level, half of it from its end."""
 
 
 def compact(messages: tuple[ChatMessage, ...], level: int) -> tuple[ChatMessage, ...] | None:
     """``messages`` with older tool results and long call arguments cut; ``None`` if that gains nothing.
 
-    ``level`` counts from 1, each keeps less. What the user and the program said stays, and so does every call with
-    its result, so that the conversation remains one that providers accept.
+    ``level`` counts from 1, each keeps less. Up to the last level what the user and the program said stays, and at
+    every level so does every call with its result, so that the conversation remains one that providers accept.
     """
     kept = KEPT_TURNS[min(level, len(KEPT_TURNS)) - 1]
     turns = [index for index, message in enumerate(messages) if message.role == "assistant"]
-    if len(turns) <= kept:
-        return None
-    border = turns[-kept]
+    border = turns[-kept] if len(turns) > kept else 0
     result = tuple(_shorten(message) if index < border else message for index, message in enumerate(messages))
+    if level >= LEVELS:
+        result = tuple(_halved(message) for message in result)
     return result if result != messages else None
+
+
+def _halved(message: ChatMessage) -> ChatMessage:
+    """``message`` without its middle, unless it is a system message or short."""
+    left_out = len(message.text) - KEPT_NEWEST
+    if message.role == "system" or left_out <= KEPT_NEWEST // 10:
+        return message
+    half = KEPT_NEWEST // 2
+    text = f"{message.text[:half]}\n[{left_out} characters left out]\n{message.text[-half:]}"
+    return msgspec.structs.replace(message, text=text)
 
 
 def _shorten(message: ChatMessage) -> ChatMessage:

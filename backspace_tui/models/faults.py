@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+from backspace_tui.core.protocols import ModelReply
 
 Kind = Literal[
     "refused",  # nothing listens, no such host, reset before the answer
@@ -20,6 +25,7 @@ Kind = Literal[
     "cut",  # the stream broke, or ended before the model had finished
     "garbled",  # the answer is not what the protocol says
     "empty",  # a well-formed answer with nothing in it
+    "call",  # a whole answer with a call whose arguments are cut or no JSON
     "slow",  # the turn went past its total time
     "context",  # the conversation is longer than the model takes
     "filter",  # the provider's content filter
@@ -29,13 +35,26 @@ Kind = Literal[
 
 
 class Fault(Exception):
-    """One failed request. ``reason`` is one line without secrets; ``retry_after`` is in seconds."""
+    """One failed request. ``reason`` is one line without secrets; ``retry_after`` is in seconds.
+
+    The tokens and dollars (``None``: price not known) are what the request cost although it failed. ``reply`` is
+    what came of a fault of kind ``call``, the broken calls marked. ``window`` is the limit that a provider named when
+    the conversation was too long, ``counted`` the tokens that it found in it, ``fits`` whether it is worth while to
+    send the conversation again as it is.
+    """
 
     def __init__(self, kind: Kind, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.kind: Kind = kind
         self.reason = reason
         self.retry_after = retry_after
+        self.tokens_in = 0
+        self.tokens_out = 0
+        self.usd: float | None = 0.0
+        self.reply: ModelReply | None = None
+        self.window = 0
+        self.counted = 0
+        self.fits = False
 
 
 @dataclass(frozen=True)
@@ -63,17 +82,25 @@ class AsText:
 
 
 @dataclass(frozen=True)
+class Accept:
+    """Take the reply with its broken calls, which are answered with their problem."""
+
+
+@dataclass(frozen=True)
 class GiveUp:
     """No model would take this request."""
 
 
-Decision = Wait | Next | Compact | AsText | GiveUp
+Decision = Wait | Next | Compact | AsText | Accept | GiveUp
 
 LONGEST_WAIT: Final = 20.0
 """Seconds the chain waits for one model; beyond that the next one answers sooner."""
 
+LAST_WAIT: Final = 60.0
+"""Seconds the chain waits once where no other model is left."""
+
 _LONG: Final = 600.0
-_SHORT: Final = 60.0
+_SHORT: Final = 15.0
 
 _TRIES: Final[dict[Kind, tuple[int, float]]] = {
     # How often one model is asked in a turn, and the first wait; each further wait is twice as long.
@@ -86,57 +113,79 @@ _TRIES: Final[dict[Kind, tuple[int, float]]] = {
     "empty": (3, 0.5),
 }
 _COOLDOWN: Final[dict[Kind, float]] = {
-    "auth": _LONG, "forbidden": _LONG, "missing": _LONG, "quota": _LONG, "slow": _LONG,
-    "filter": 0.0, "context": 0.0,
+    "auth": _LONG, "forbidden": _LONG, "missing": _LONG, "quota": _LONG, "slow": _LONG, "no_tools": _LONG,
+    "hang": 60.0, "filter": 0.0, "context": 0.0,
 }  # fmt: skip
+_HOPELESS: Final = ("auth", "forbidden", "missing", "quota", "filter")
 
 
-def decide(fault: Fault, attempt: int) -> Decision:
-    """What follows a fault that happened ``attempt`` times (from 1) with one model in one turn."""
+def decide(fault: Fault, attempt: int, *, last: bool = False) -> Decision:
+    """What follows a fault that happened ``attempt`` times (from 1) with one model in one turn.
+
+    ``last`` says that no other model is left to be asked.
+    """
+    cooldown = _COOLDOWN.get(fault.kind, _SHORT)
     match fault.kind:
         case "request":
-            return GiveUp()
+            # Once more, since a proxy may have said it; the same model, since every other one would say it too.
+            return Wait(0.5) if attempt == 1 else GiveUp()
+        case "call":
+            return Wait(0.0) if attempt == 1 else Accept()
         case "no_tools":
-            return AsText() if attempt <= 2 else Next(_LONG)
+            return AsText() if attempt <= 2 else Next(cooldown)
+        case "context" if fault.fits and attempt == 1:
+            return Wait(0.0)
         case "context":
-            return Compact() if attempt <= 3 else Next(0.0)
+            return Compact() if attempt <= 4 else Next(cooldown)
         case _:
             pass
+    if fault.kind in _HOPELESS and last and attempt == 1:
+        return Wait(1.0)
     if fault.kind not in _TRIES:
-        return Next(_COOLDOWN.get(fault.kind, _SHORT))
+        return Next(cooldown)
     tries, first_wait = _TRIES[fault.kind]
-    if fault.retry_after is not None and fault.retry_after > LONGEST_WAIT:
-        return Next(fault.retry_after)
+    told = fault.retry_after
+    if told is not None and told > (LAST_WAIT if last and attempt == 1 else LONGEST_WAIT):
+        return Next(max(cooldown, told))
     if attempt >= tries:
-        return Next(max(_SHORT, fault.retry_after or 0.0))
-    wait = first_wait * 2 ** (attempt - 1)
+        return Next(max(cooldown, told or 0.0))
     # "Retry-After: 0" is no permission to hammer a server that has just refused.
-    return Wait(wait if fault.retry_after is None else max(0.1, fault.retry_after))
+    return Wait(first_wait * 2 ** (attempt - 1) if told is None else max(0.1, told))
 
 
 _HINTS: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     ("context", re.compile(
-        r"context.{0,20}(length|window|size)|maximum context|prompt is too long|too many tokens"
-        r"|input.{0,20}too long",
+        r"context.{0,20}(length|window|size|limit)|maximum context|prompt is too long|too many tokens"
+        r"|input.{0,20}too long|request.too.large|request exceeds the maximum size|exceeds.{0,30}token limit",
         re.I)),
     ("quota", re.compile(
         r"insufficient.quota|exceeded your current quota|credit balance|billing|out of credits", re.I)),
     ("no_tools", re.compile(
         r"(not|n't|no)\b.{0,40}\b(support|allow|enable)\w*\b.{0,40}\b(tool|function)"
-        r"|\b(tool|function)\w*\b.{0,60}\b(not|un)\W?(supported|available|allowed)", re.I)),
+        r"|\b(tool|function)\w*\b.{0,60}\b(not|un)\W?(supported|available|allowed)"
+        r"|\btools?\b.{0,60}\brequires? --", re.I)),
     ("filter", re.compile(r"content.(policy|filter|management)|safety system|responsible.ai", re.I)),
     ("auth", re.compile(
         r"api.?key.{0,40}(not valid|invalid|missing|incorrect)|(invalid|incorrect).{0,20}api.?key", re.I)),
     ("missing", re.compile(
         r"not a valid model|model.{0,60}(not found|does not exist|not exist)|(unknown|no such|invalid) model", re.I)),
+    ("rate", re.compile(r"rate.?limit|too many requests|slow down", re.I)),
+    ("server", re.compile(r"overloaded|unavailable|internal.{0,10}error|server.{0,10}error|at capacity", re.I)),
 )  # fmt: skip
+
+
+def kind_by_words(message: str, kinds: Iterable[Kind] | None = None) -> Kind | None:
+    """The first of ``kinds`` (default: all that words tell) that a provider's ``message`` speaks of."""
+    wanted = None if kinds is None else tuple(kinds)
+    found = (kind for kind, pattern in _HINTS if (wanted is None or kind in wanted) and pattern.search(message))
+    return next(found, None)
 
 
 def kind_of(status: int | None, message: str) -> Kind:
     """The kind of fault behind an HTTP status (``None``: no answer) and the provider's words."""
 
     def says(*kinds: Kind) -> Kind | None:
-        return next((kind for kind, pattern in _HINTS if kind in kinds and pattern.search(message)), None)
+        return kind_by_words(message, kinds)
 
     match status:
         case None:
@@ -149,14 +198,14 @@ def kind_of(status: int | None, message: str) -> Kind:
             return "forbidden"
         case 404 | 405 | 410:
             return says("no_tools") or "missing"
-        case 408 | 504 | 524:
-            return "hang"
         case 413:
             return "context"
         case 429:
             return says("quota") or "rate"
-        case 409 | 425:
+        case 408 | 409 | 425:
             return "server"
+        case 422:
+            return kind_by_words(message) or "request"
         case _ if status >= 500:
             return says("context", "no_tools") or "server"
         case _:
@@ -164,7 +213,9 @@ def kind_of(status: int | None, message: str) -> Kind:
 
 
 _NOISE: Final = re.compile(
-    r"^(?:\s*(?:litellm\.)?(?:\w+(?:Error|Exception|Timeout)|Timeout)\s*(?::|-)\s*)+"
+    r"^(?:\s*(?:litellm\.)?(?:\w+(?:Error|Exception|Timeout)|Timeout(?: Error)?)\b"
+    r"\s*(?::|-|(?=(?:\w+Error|Timeout)\b))\s*)+"
+    r"|[.\s]*Handle with `litellm\.\w+`\.?|\s*Traceback \(most recent call last\).*"
     r"|Received Model Group=.*|Available Model Group Fallbacks=.*|Error_str:.*|Original exception:.*"
 )
 _KEYS: Final = re.compile(
@@ -194,16 +245,78 @@ def one_line(text: str, secrets: Iterable[str] = (), limit: int = 200) -> str:
 
 def _provider_words(text: str) -> str:
     """``text`` with a JSON error body, which some providers' messages consist of, replaced by its message."""
-    match = re.search(r"b?(['\"]?)(\{.*\})\1", text, re.S)
-    if match is None:
+    text = re.sub(r"""\bb(['"])(.*)\1""", lambda match: _unquoted(match[0]), text, count=1, flags=re.S)
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
         return text
-    try:
-        body = json.loads(match[2])
-    except (ValueError, RecursionError):
+    body = _dictionary(text[start : end + 1])
+    if body is None:
         return text
     error = body.get("error", body)
     words = error.get("message") if isinstance(error, dict) else error
-    return text[: match.start()] + words + text[match.end() :] if isinstance(words, str) and words else text
+    return text[:start] + words + text[end + 1 :] if isinstance(words, str) and words else text
+
+
+def _dictionary(text: str) -> dict[str, Any] | None:
+    """The object that ``text`` is in JSON, or as Python prints one."""
+    for parse in (functools.partial(json.loads, strict=False), ast.literal_eval):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            value = parse(text)
+            return value if isinstance(value, dict) else None
+    return None
+
+
+def _unquoted(literal: str) -> str:
+    """The text of a Python bytes literal."""
+    try:
+        value = ast.literal_eval(literal)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return literal
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else literal
+
+
+_WINDOWS: Final = (
+    re.compile(r"maximum context length is (\d{3,9})"),
+    re.compile(r"tokens? > (\d{3,9}) maximum"),
+    re.compile(r"context limit: \d+ \+ \d+ > (\d{3,9})"),
+    re.compile(r"context (?:size|window|length)\D{0,20}?(\d{3,9})"),
+    re.compile(r"n_ctx\D{1,6}(\d{3,9})"),
+)
+
+
+def window_in(message: str) -> int:
+    """The tokens that a model takes, where its refusal of a long conversation names them; else 0."""
+    return next((int(match[1]) for pattern in _WINDOWS if (match := pattern.search(message))), 0)
+
+
+_COUNTED: Final = (
+    re.compile(r"(\d{1,9}) in the messages"),
+    re.compile(r"resulted in (\d{1,9}) tokens"),
+    re.compile(r"(\d{1,9}) tokens? >"),
+    re.compile(r"context limit: (\d{1,9}) \+"),
+    re.compile(r"request \((\d{1,9}) tokens\)"),
+    re.compile(r"has (\d{1,9}) input tokens"),
+)
+
+
+def counted_in(message: str) -> int:
+    """The tokens that a provider counted in a conversation which it refused; 0 where it does not say."""
+    return next((int(match[1]) for pattern in _COUNTED if (match := pattern.search(message))), 0)
+
+
+_AGAIN: Final = re.compile(r"(?:try again|retry) (?:in|after) (\d{1,6}(?:\.\d{1,9})?) ?(ms|s|m)", re.I)
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+def told_wait(headers: Mapping[str, str], message: str, now: float) -> float | None:
+    """Seconds that the provider asks to wait, by its headers or its words; ``now`` is the Unix time."""
+    milliseconds = retry_after(headers.get("retry-after-ms"), now)
+    if milliseconds is not None:
+        return milliseconds / 1000
+    seconds = retry_after(headers.get("retry-after"), now)
+    if seconds is None and (match := _AGAIN.search(message)):
+        return float(match[1]) * _UNITS[match[2].lower()]
+    return seconds
 
 
 def retry_after(value: str | None, now: float) -> float | None:

@@ -1,95 +1,51 @@
 """One turn of one language model through litellm.
 
-litellm takes seconds to import: only a session's process does it, in a thread started by :func:`warm`. Each turn
-runs in an event loop of its own on the calling thread, so that a cancelled turn closes its connection at once and
-nothing (thread, socket, task) outlives a turn.
+Each turn runs in an event loop of its own on the calling thread, so that a cancelled turn closes its connection at
+once and nothing (thread, socket, task) outlives a turn.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-import threading
+import math
 import time
-import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
 from backspace_tui.config import ModelSettings
 from backspace_tui.core.protocols import Cancelled, CancelToken, Estimate, ModelObserver, ModelReply, ModelRequest
-from backspace_tui.models import wire
-from backspace_tui.models.faults import Fault, kind_of, one_line, retry_after
+from backspace_tui.models import prices, unstreamed, wire
+from backspace_tui.models.classify import classify
+from backspace_tui.models.faults import Fault, one_line
+from backspace_tui.models.library import load
+from backspace_tui.models.library import warm as warm
+from backspace_tui.models.stream_guard import guard
 
 TURN_SECONDS: Final = 900.0
 """Longest time for one request, however steadily it streams."""
 
+OLLAMA: Final = ("ollama/", "ollama_chat/")
+
+_SIGNED_IDS: Final = ("gemini/", "vertex_ai/")
+"""Providers whose calls carry signatures in their ids, which they want back unchanged."""
+
 _CLOSING_SECONDS: Final = 2.0
 _CANCELS: Final = 20
 
+_TOKENS_A_CHARACTER: Final = 0.3
+"""What is assumed until a provider has reported tokens."""
 
-class _Library:
-    """litellm, imported once, in a thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self.loaded = threading.Event()
-        self.module: Any = None
-        self.problem = ""
-
-    def start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._load, name="import-litellm", daemon=True)
-                self._thread.start()
-
-    def _load(self) -> None:
-        # Before the import: no price list from the network, no .env file of whatever folder we are in.
-        os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-        os.environ["LITELLM_MODE"] = "PRODUCTION"
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                import litellm
-            litellm.suppress_debug_info = True
-            litellm.telemetry = False
-            litellm.disable_aiohttp_transport = True
-            litellm.drop_params = True
-            warnings.filterwarnings("ignore", module=r"litellm(\.|$)")
-            for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai"):
-                logging.getLogger(name).setLevel(logging.CRITICAL)
-            self.module = litellm
-        except Exception as error:
-            self.problem = f"litellm cannot be imported ({one_line(str(error))}): reinstall backspace-tui"
-        finally:
-            self.loaded.set()
+_LEAST_OUTPUT: Final = 1024
+"""Tokens that a reply may have however little room the conversation leaves; a refusal then shortens that."""
 
 
-_library = _Library()
+def ollama_window(tokens: int) -> int:
+    """The context to ask of Ollama for so many tokens, which otherwise cuts what goes beyond a few thousand.
 
-
-def warm() -> None:
-    """Start importing litellm in the background; returns at once and may be called again."""
-    _library.start()
-
-
-def _litellm(cancel: CancelToken) -> Any:
-    """The imported library; waits for it, cancellably."""
-    warm()
-    if not _library.loaded.is_set():
-        wake = threading.Event()
-        forget = cancel.on_cancel(wake.set)
-        try:
-            while not _library.loaded.wait(0.05):
-                if wake.is_set():
-                    raise Cancelled
-        finally:
-            forget()
-    if _library.problem:
-        raise Fault("missing", _library.problem)
-    return _library.module
+    In few steps, because it loads the model anew for each.
+    """
+    return next((window for window in (16_384, 32_768, 65_536) if tokens <= window), 131_072)
 
 
 class LiteLLMModel:
@@ -100,33 +56,103 @@ class LiteLLMModel:
         self.settings = settings
         self._api_key = api_key
         self._turn_seconds = turn_seconds
+        self._density = _TOKENS_A_CHARACTER
+        self._window = 0
 
     @property
     def name(self) -> str:
         return self.settings.name
 
     def estimate(self, request: ModelRequest) -> Estimate:
-        """What the request will take: a token for four characters."""
-        return Estimate(self.name, sum(len(message.text) for message in request.messages) // 4)
+        """What the request will take, by its characters and what the provider reported of earlier ones."""
+        card = prices.card(self.name)
+        tokens_in = math.ceil(wire.size(request) * self._density)
+        tokens_out = self._most_output(tokens_in)
+        return Estimate(self.name, tokens_in, tokens_out, card.cost(tokens_in, tokens_out), self._window or card.window)
 
     def complete(
-        self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken, *, stream: bool = True
+        self,
+        request: ModelRequest,
+        observer: ModelObserver,
+        cancel: CancelToken,
+        *,
+        stream: bool = True,
+        seconds: float = TURN_SECONDS,
     ) -> ModelReply:
-        """Answer one turn with one request.
+        """Answer one turn with one request that takes ``seconds`` at most.
 
         Raises:
-            Fault: the request failed; what was streamed is void.
+            Fault: the request failed, with what it cost; what was streamed is void.
             Cancelled: ``cancel`` was flipped; the connection is closed.
         """
         if cancel.cancelled:
             raise Cancelled
-        litellm = _litellm(cancel)
+        litellm = load(cancel)
         if request.tools and not self._takes_tools(litellm):
             raise Fault("no_tools", "this model has no native tool calls")
-        return _run(self._turn(litellm, request, observer, cancel, stream))
+        turn = wire.Assembly(request)
+        seconds = min(seconds, self._turn_seconds)
+        try:
+            reply = _run(self._turn(litellm, request, turn, observer, cancel, stream, seconds))
+        except Fault as fault:
+            self._learn_limit(fault, request)
+            self._charge(litellm, fault, turn, request)
+            raise
+        self._calibrate(turn, request)
+        return reply
+
+    def _most_output(self, tokens_in: int) -> int:
+        """Tokens that a reply may have: as set, and no more than the model gives or its window has room for."""
+        most = self.settings.max_output_tokens
+        if limit := prices.card(self.name).max_output:
+            most = min(most, limit)
+        if self._window:
+            room = self._window - math.ceil(tokens_in * 1.1) - 64
+            most = min(most, max(room, min(_LEAST_OUTPUT, self._window // 4)))
+        return most
+
+    def _calibrate(self, turn: wire.Assembly, request: ModelRequest) -> None:
+        tokens_in, _ = turn.reported()
+        if tokens_in:
+            self._density = min(1.5, max(0.15, tokens_in / max(1, wire.size(request))))
+        if tokens_in > self._window:
+            self._window = 0  # what it said of its limit was not so
+
+    def _learn_limit(self, fault: Fault, request: ModelRequest) -> None:
+        """Remember the limit that a refusal names, and whether a shorter reply would keep the request below it.
+
+        A refusal that counts far more tokens than there can be is not believed; of its limit that alone is kept
+        which says that there is room.
+        """
+        if not fault.window or fault.window == self._window:
+            return
+        tokens_in = self.estimate(request).tokens_in
+        if fault.counted > 3 * tokens_in + 1000:
+            fault.fits = True
+            if 2 * tokens_in < fault.window:
+                self._window = fault.window
+            return
+        self._window = fault.window
+        fault.fits = tokens_in + _LEAST_OUTPUT < fault.window
+
+    def _charge(self, litellm: Any, fault: Fault, turn: wire.Assembly, request: ModelRequest) -> None:
+        """Put on ``fault`` what it cost: the usage told so far, or an estimate once the model had begun to answer."""
+        tokens_in, tokens_out = turn.reported()
+        if turn.begun:
+            tokens_in = tokens_in or self.estimate(request).tokens_in
+            tokens_out = max(tokens_out, math.ceil(turn.characters * self._density))
+        fault.tokens_in, fault.tokens_out = tokens_in, tokens_out
+        fault.usd = self._price(litellm, tokens_in, tokens_out, None) if tokens_in or tokens_out else 0.0
 
     async def _turn(
-        self, litellm: Any, request: ModelRequest, observer: ModelObserver, cancel: CancelToken, stream: bool
+        self,
+        litellm: Any,
+        request: ModelRequest,
+        turn: wire.Assembly,
+        observer: ModelObserver,
+        cancel: CancelToken,
+        stream: bool,
+        seconds: float,
     ) -> ModelReply:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _loop, _context: None)
@@ -138,13 +164,13 @@ class LiteLLMModel:
 
         forget = cancel.on_cancel(stop)
         stopping = loop.create_task(stopped.wait())
-        work = loop.create_task(self._work(litellm, request, observer, stream))
+        work = loop.create_task(self._work(litellm, request, turn, observer, stream))
         try:
-            await asyncio.wait({work, stopping}, timeout=self._turn_seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, stopping}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if stopped.is_set():
                 raise Cancelled
             if not work.done():
-                raise Fault("slow", f"the turn took longer than {self._turn_seconds:g} s")
+                raise Fault("slow", f"the turn took longer than {seconds:.3g} s")
             return work.result()
         finally:
             forget()
@@ -152,18 +178,26 @@ class LiteLLMModel:
             await _end(work)
             await self._close_clients(litellm)
 
-    async def _work(self, litellm: Any, request: ModelRequest, observer: ModelObserver, stream: bool) -> ModelReply:
+    async def _work(
+        self, litellm: Any, request: ModelRequest, turn: wire.Assembly, observer: ModelObserver, stream: bool
+    ) -> ModelReply:
         started = time.monotonic()
-        turn = wire.Assembly(request)
         async for text, thinking in self._receive(litellm, request, turn, stream):
             if thinking:
                 observer.streamed("thinking", wire.well_formed(thinking))
             if text:
                 observer.streamed("text", wire.well_formed(text))
         tokens_in, tokens_out = turn.tokens()
-        return turn.reply(
-            self.name, usd=self._price(litellm, tokens_in, tokens_out, turn), seconds=time.monotonic() - started
-        )
+        usd = self._price(litellm, tokens_in, tokens_out, turn.usage)
+        reply = turn.reply(self.name, usd=usd, seconds=time.monotonic() - started)
+        broken = next((call for call in reply.tool_calls if call.problem), None)
+        own_limit = turn.finish == "length" and tokens_out >= 0.9 * self._most_output(tokens_in)
+        if broken is not None and not own_limit:
+            # A model that was not cut by our own limit may well do better when it is asked once more.
+            fault = Fault("call", f"a broken call of {one_line(broken.name) or 'no tool'}: {one_line(broken.problem)}")
+            fault.reply = reply
+            raise fault
+        return reply
 
     async def _receive(
         self, litellm: Any, request: ModelRequest, turn: wire.Assembly, stream: bool
@@ -173,27 +207,38 @@ class LiteLLMModel:
         hung = Fault("hang", f"no answer within {silence:g} s")
         try:
             response = await _within(silence, litellm.acompletion(**self._parameters(request, stream)), hung)
+            if stream and getattr(response, "completion_stream", None) is None:
+                # What litellm makes of a 422 whose parameters it was told to drop.
+                raise Fault("request", "422: the provider does not take the form of the request")
+            document = await _within(silence, unstreamed.document(response), hung) if stream else None
             if not stream:
                 yield turn.whole(response)
+            elif document is not None:
+                yield turn.whole(unstreamed.read(litellm, document))
             else:
-                hung = Fault("hang", f"silent for {silence:g} s in mid-stream")
-                async with aclosing(_closing(response)) as chunks:
-                    while (chunk := await _within(silence, anext(chunks, None), hung)) is not None:
-                        yield turn.add(chunk)
+                guard(response)
+                try:
+                    async with aclosing(_closing(response)) as chunks:
+                        while (chunk := await _within(silence, anext(chunks, None), hung)) is not None:
+                            yield turn.add(chunk)
+                            hung = Fault("hang", f"silent for {silence:g} s in mid-stream")
+                finally:
+                    turn.account(getattr(response, "chunks", ()))
                 # litellm reports "stop" for a stream that just ended; only this tells what the model really sent.
                 turn.finish = getattr(response, "received_finish_reason", None)
         except Fault:
             raise
         except Exception as error:
-            raise self._fault(error) from None
+            raise classify(error, where=self._where(), silence=silence, secrets=[self._api_key]) from None
         turn.check()
 
     def _parameters(self, request: ModelRequest, stream: bool) -> dict[str, Any]:
         settings = self.settings
+        tokens_in = math.ceil(wire.size(request) * self._density)
         parameters: dict[str, Any] = {
             "model": settings.name,
-            "messages": wire.messages(request.messages),
-            "max_tokens": settings.max_output_tokens,
+            "messages": wire.messages(request.messages, any_id=settings.name.startswith(_SIGNED_IDS)),
+            "max_tokens": self._most_output(tokens_in),
             "max_retries": 0,
             "num_retries": 0,
             # Ours are the timeouts that count; these only make sure that litellm's are not shorter.
@@ -205,40 +250,22 @@ class LiteLLMModel:
             parameters["stream_options"] = {"include_usage": True}
         if request.tools:
             parameters["tools"] = wire.tools(request.tools)
+            if settings.name.startswith("anthropic/"):
+                # Requests with tools are followed by others with the same beginning.
+                parameters["messages"] = wire.mark_for_cache(parameters["messages"])
+        if request.schema:
+            form = {"name": "reply", "schema": request.schema}
+            parameters["response_format"] = {"type": "json_schema", "json_schema": form}
         if settings.api_base:
             parameters["api_base"] = settings.api_base
+            if settings.name.startswith("anthropic/"):
+                # litellm puts the version there itself.
+                parameters["api_base"] = settings.api_base.rstrip("/").removesuffix("/v1")
+        if settings.name.startswith(OLLAMA):
+            parameters["num_ctx"] = ollama_window(math.ceil(tokens_in * 1.1) + parameters["max_tokens"])
         if self._api_key:
             parameters["api_key"] = self._api_key
         return parameters
-
-    def _fault(self, error: Exception) -> Fault:
-        """Classify what litellm raised; it wraps network errors in statuses that no server sent."""
-        chain = _causes(error)
-        names = {type(cause).__name__ for cause in chain}
-        message = one_line(str(error), [self._api_key])
-        status = next((s for cause in chain if isinstance(s := getattr(cause, "status_code", None), int)), None)
-        if "MidStreamFallbackError" in names:
-            if names & {"ReadTimeout", "APITimeoutError"}:
-                return Fault("hang", "silent in mid-stream")
-            return Fault("cut", f"the stream broke{f': {message}' if message else ''}")
-        if names & {"APITimeoutError", "ReadTimeout", "ConnectTimeout", "PoolTimeout"} or "Timeout" in names:
-            return Fault("hang", f"no answer within {self.settings.timeout:g} s")
-        if "ConnectError" in names:
-            return Fault("refused", f"cannot connect to {self._where()}")
-        if names & {"ReadError", "RemoteProtocolError", "WriteError"}:
-            return Fault("refused", "the connection broke before an answer")
-        if names & {"JSONDecodeError", "APIResponseValidationError"}:
-            return Fault("garbled", "the answer is not JSON as the protocol says")
-        if "ContextWindowExceededError" in names:
-            return Fault("context", "the conversation is longer than the model takes")
-        if "ContentPolicyViolationError" in names:
-            return Fault("filter", f"refused by the content filter: {message}")
-        found = (getattr(cause, "litellm_response_headers", None) for cause in chain)
-        headers: Mapping[str, str] = next(filter(None, found), {})
-        wait = retry_after(headers.get("retry-after"), time.time())
-        if not any(getattr(cause, "response", None) is not None for cause in chain) and status in (None, 500):
-            return Fault("garbled", f"the answer cannot be read: {message}")
-        return Fault(kind_of(status, message), f"{status}: {message}" if status else message, wait)
 
     def _takes_tools(self, litellm: Any) -> bool:
         """False only where litellm says so outright: it would leave the tools out of the request without a word."""
@@ -252,23 +279,13 @@ class LiteLLMModel:
     def _where(self) -> str:
         return one_line(self.settings.api_base) if self.settings.api_base else "the provider"
 
-    def _price(self, litellm: Any, tokens_in: int, tokens_out: int, turn: wire.Assembly) -> float | None:
-        """Dollars by litellm's own table, which says 0 for models that it has no price of."""
+    def _price(self, litellm: Any, tokens_in: int, tokens_out: int, usage: Any) -> float | None:
+        """Dollars by litellm's table; ``None`` for a model that is not in it, of which litellm says 0."""
+        counts = {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}
+        total = 0.0
         with suppress(Exception):
-            if turn.usage is not None:
-                prompt, completion = litellm.cost_per_token(
-                    model=self.name,
-                    prompt_tokens=tokens_in,
-                    completion_tokens=tokens_out,
-                    usage_object=turn.usage,
-                )
-            else:
-                prompt, completion = litellm.cost_per_token(
-                    model=self.name, prompt_tokens=tokens_in, completion_tokens=tokens_out
-                )
-            total = float(prompt + completion)
-            return total if total > 0 else None
-        return None
+            total = sum(litellm.cost_per_token(model=self.name, usage_object=usage, **counts))
+        return total if total > 0 else prices.card(self.name).cost(tokens_in, tokens_out)
 
     async def _close_clients(self, litellm: Any) -> None:
         """litellm caches its HTTP clients by event loop, and ours ends with this turn."""
@@ -276,6 +293,8 @@ class LiteLLMModel:
             await asyncio.wait_for(litellm.close_litellm_async_clients(), _CLOSING_SECONDS)
         with suppress(Exception):
             litellm.in_memory_llm_clients_cache.flush_cache()
+        # Made anew when it is asked for.
+        vars(litellm).pop("module_level_aclient", None)
 
 
 def _run(turn: Coroutine[Any, Any, ModelReply]) -> ModelReply:
@@ -327,15 +346,3 @@ async def _closing(response: Any) -> AsyncGenerator[Any, None]:
         if close is not None:
             with suppress(Exception):
                 await close()
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """``error`` and everything behind it, outermost first."""
-    found: list[BaseException] = []
-    todo: list[BaseException | None] = [error]
-    while todo:
-        cause = todo.pop(0)
-        if isinstance(cause, BaseException) and cause not in found and len(found) < 20:
-            found.append(cause)
-            todo += [getattr(cause, "original_exception", None), cause.__cause__, cause.__context__]
-    return found

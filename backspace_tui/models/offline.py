@@ -268,6 +268,9 @@ class _Worker:
                 if totals[index] is None:
                     totals[index] = total
                     again += [(index, at, min(at + size - 1, total)) for at in range(start + size, total + 1, size)]
+                # A page holds no more characters than a result may have.
+                if (reached := start + len(lines)) <= min(stop, total):
+                    again.append((index, reached, stop))
                 ends[index] = ends[index] and end
             todo = again
         return [_joined(page, total, end) for page, total, end in zip(pages, totals, ends, strict=True)]
@@ -352,6 +355,9 @@ def hits(result: str) -> tuple[list[str], bool]:
 _HEADER: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\n]+?) lines (\d+)-(\d+) of (\d+)(?: \(CRLF\))?')
 
 
+_CUT: Final = re.compile(r" \[\.\.\. the rest of this line is left out\]$", re.M)
+
+
 def read_page(result: str) -> tuple[list[str], int, bool] | None:
     """The lines of a ``read_file`` result, the file's number of lines, and whether its last line is ended.
 
@@ -359,7 +365,7 @@ def read_page(result: str) -> tuple[list[str], int, bool] | None:
     """
     header, *body = result.split("\n")
     match = _HEADER.fullmatch(header)
-    if match is None:
+    if match is None or _CUT.search(result):
         return None
     first, last, total = (int(number) for number in match.groups())
     ended = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -14,20 +15,21 @@ MAX_REPLY: Final = 4_000_000
 """Characters of one reply; a model that sends more is broken."""
 
 
-def messages(conversation: Iterable[ChatMessage]) -> list[dict[str, Any]]:
-    """A conversation as OpenAI's ``messages``."""
+def messages(conversation: Iterable[ChatMessage], *, any_id: bool = False) -> list[dict[str, Any]]:
+    """A conversation as OpenAI's ``messages``; with ``any_id`` the ids of calls stay as they are."""
+    make_id = str if any_id else _call_id
     result: list[dict[str, Any]] = []
     for message in conversation:
         entry: dict[str, Any] = {"role": message.role, "content": message.text}
         if message.role == "assistant" and not message.text:
             entry["content"] = "(no text)"
         if message.role == "tool":
-            entry["tool_call_id"] = message.tool_call_id
+            entry["tool_call_id"] = make_id(message.tool_call_id)
         if message.tool_calls:
             entry["content"] = message.text or None
             entry["tool_calls"] = [
                 {
-                    "id": call.id,
+                    "id": make_id(call.id),
                     "type": "function",
                     "function": {"name": _tool_name(call.name), "arguments": json.dumps(call.arguments or {})},
                 }
@@ -42,6 +44,25 @@ def _tool_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "unknown"
 
 
+def _call_id(name: str) -> str:
+    """An id as every provider accepts it, since another one may have made it."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name) or "none"
+    return plain if len(plain) <= 40 else f"{plain[:23]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def mark_for_cache(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """``entries`` with the marks up to which Anthropic keeps a prompt for the next turn.
+
+    They stand on the system message, on the last message, and on the one that was the last a turn ago.
+    """
+    turns = [index for index, entry in enumerate(entries) if entry["role"] == "assistant" and index]
+    ends = {len(entries) - 1} | {index - 1 for index in turns[-1:]}
+    return [
+        entry | {"cache_control": {"type": "ephemeral"}} if index in ends or entry["role"] == "system" else entry
+        for index, entry in enumerate(entries)
+    ]
+
+
 def tools(schemas: Sequence[ToolSchema]) -> list[dict[str, Any]]:
     """Tools as OpenAI's ``tools``."""
     return [
@@ -51,6 +72,15 @@ def tools(schemas: Sequence[ToolSchema]) -> list[dict[str, Any]]:
         }
         for tool in schemas
     ]
+
+
+def size(request: ModelRequest) -> int:
+    """Characters of a request as a model reads it, tools and framing included."""
+    total = sum(len(tool.name) + len(tool.description) + len(json.dumps(tool.parameters)) for tool in request.tools)
+    for message in request.messages:
+        total += len(message.text) + 16
+        total += sum(len(call.name) + len(json.dumps(call.arguments or {})) + 16 for call in message.tool_calls)
+    return total
 
 
 def well_formed(text: str) -> str:
@@ -99,9 +129,12 @@ class Assembly:
         self._calls: list[_PartialCall] = []
         self._slots: dict[int, _PartialCall] = {}
         self._size = 0
+        self._required = {tool.name for tool in request.tools if tool.parameters.get("required")}
+        self.begun = False
 
     def add(self, chunk: Any) -> tuple[str, str]:
         """Take one streamed chunk; returns its piece of text and of thinking."""
+        self.begun = True
         if getattr(chunk, "usage", None) is not None:
             self.usage = chunk.usage
         if not getattr(chunk, "choices", None):
@@ -111,9 +144,10 @@ class Assembly:
     def whole(self, response: Any) -> tuple[str, str]:
         """Take a complete answer; returns its text and its thinking."""
         choices = getattr(response, "choices", None)
+        self.usage = getattr(response, "usage", None)
         if not choices:
             raise Fault("empty", "the list of choices is empty")
-        self.usage = getattr(response, "usage", None)
+        self.begun = True
         self.finish = choices[0].finish_reason
         return self._take(choices[0].message)
 
@@ -159,14 +193,28 @@ class Assembly:
         if not something:
             what = "its output limit was used up by thinking" if self.finish == "length" else "no text, no calls"
             raise Fault("empty", f"the reply is empty: {what}")
+        if self.finish == "tool_calls" and not self._calls:
+            raise Fault("cut", "the answer announces a call and holds none")
 
     def tokens(self) -> tuple[int, int]:
         """Tokens in and out as reported, or a quarter of the characters where the server reports none."""
-        reported = (_count(self.usage, "prompt_tokens"), _count(self.usage, "completion_tokens"))
-        if any(reported):
-            return reported
-        sent = sum(len(message.text) for message in self._request.messages)
-        return sent // 4, self._size // 4
+        reported = self.reported()
+        return reported if any(reported) else (size(self._request) // 4, self._size // 4)
+
+    def reported(self) -> tuple[int, int]:
+        """Tokens in and out as the server reported them, or zeros."""
+        return _count(self.usage, "prompt_tokens"), _count(self.usage, "completion_tokens")
+
+    def account(self, chunks: Iterable[Any]) -> None:
+        """Note the usage in litellm's own copies of ``chunks``, which it takes out of those it passes on."""
+        if self.usage is None:
+            told = [chunk.usage for chunk in chunks if getattr(chunk, "usage", None) is not None]
+            self.usage = max(told, key=lambda usage: _count(usage, "prompt_tokens"), default=None)
+
+    @property
+    def characters(self) -> int:
+        """Characters received so far."""
+        return self._size
 
     def reply(self, model: str, *, usd: float | None, seconds: float) -> ModelReply:
         """The finished turn. Calls with broken arguments carry the problem instead of arguments."""
@@ -180,6 +228,8 @@ class Assembly:
             tokens_out=tokens_out,
             usd=usd,
             seconds=seconds,
+            tokens_cached=_count(getattr(self.usage, "prompt_tokens_details", None), "cached_tokens"),
+            cut=self.finish == "length",
         )
 
     def _finished_calls(self) -> tuple[ToolCall, ...]:
@@ -187,8 +237,13 @@ class Assembly:
         used = {call.id for message in self._request.messages for call in message.tool_calls}
         result: list[ToolCall] = []
         for number, call in enumerate(self._calls, 1):
-            arguments, problem = parse_arguments("".join(call.arguments))
-            if problem and self.finish == "length":
+            text = "".join(call.arguments)
+            arguments, problem = parse_arguments(text)
+            if not text.strip() and call.name in self._required:
+                arguments, problem = None, "the arguments are missing"
+            # What the limit cut may still parse: a server mends it, or nothing of it was sent.
+            if self.finish == "length" and (problem or number == len(self._calls)):
+                arguments = None
                 problem = "the reply reached its length limit inside this call: write less in one call"
             if not call.name:
                 arguments, problem = None, "the call names no tool"
@@ -196,7 +251,7 @@ class Assembly:
             unique, suffix = base, 1
             while unique in used:
                 suffix += 1
-                unique = f"{base}.{suffix}"
+                unique = f"{base}_{suffix}"
             used.add(unique)
             result.append(ToolCall(unique, well_formed(call.name), arguments, problem))
         if not result and self.finish == "length" and self._request.tools:

@@ -62,6 +62,7 @@ class Recorder:
         self.estimates: list[Estimate] = []
         self.calls: list[tuple[str, int]] = []
         self.failures: list[tuple[str, str, float | None]] = []
+        self.told: list[Failure] = []
         self.pieces: list[tuple[str, str]] = []
         self._on_text = on_text
 
@@ -72,6 +73,7 @@ class Recorder:
         self.calls.append((model, attempt))
 
     def failed(self, failure: Failure) -> None:
+        self.told.append(failure)
         self.failures.append((failure.model, failure.reason, failure.retry_in))
 
     def streamed(self, kind: Literal["text", "thinking"], text: str) -> None:

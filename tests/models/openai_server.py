@@ -43,7 +43,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Turn:
-    """One answer. ``fault`` names what goes wrong; ``delay`` is in seconds, between two streamed chunks."""
+    """One answer. ``fault`` names what goes wrong; ``delay`` is in seconds, between two streamed chunks.
+
+    ``cut`` is the share of the answer that arrives before a fault in its middle.
+    """
 
     text: str = ""
     calls: tuple[Call, ...] = ()
@@ -51,6 +54,7 @@ class Turn:
     fault: str = ""
     retry_after: str | None = None
     delay: float = 0.0
+    cut: float = 0.5
     finish_reason: str = ""
     prompt_tokens: int = 100
     completion_tokens: int = 20
@@ -89,36 +93,53 @@ STATUS_FAULTS: Mapping[str, tuple[int, str, str]] = {
     "404": (404, "model_not_found", "The model `test` does not exist."),
     "429": (429, "rate_limit_exceeded", "Rate limit reached for requests."),
     "quota": (429, "insufficient_quota", "You exceeded your current quota, please check your plan."),
+    "408": (408, "timeout", "The request timed out."),
+    "413": (413, "request_too_large", "Request exceeds the maximum size"),
     "500": (500, "server_error", "The server had an error."),
     "502": (502, "bad_gateway", "Bad gateway."),
     "503": (503, "overloaded", "The engine is currently overloaded."),
+    "504": (504, "gateway_timeout", "Gateway time-out."),
     "529": (529, "overloaded_error", "Overloaded"),
 }
 
-FAULTS = frozenset(STATUS_FAULTS) | {
-    "hang",  # accepts the request and never answers
-    "hang_headers",  # sends the headers and nothing else
-    "hang_stream",  # stops in the middle of the stream
-    "reset",  # TCP reset instead of an answer
-    "reset_stream",  # TCP reset in the middle of the stream
-    "eof",  # the stream ends cleanly without finish_reason and [DONE]
-    "eof_done",  # [DONE] without finish_reason
-    "cut_call",  # the stream ends cleanly in the middle of a call's arguments
-    "bad_chunk",  # a chunk that is not JSON in the middle of the stream
-    "error_event",  # an error object in the middle of the stream
-    "bad_json",  # status 200 and truncated JSON (streaming: as content type JSON as well)
-    "html",  # status 200 and an HTML page
-    "empty_choices",  # a well-formed answer whose list of choices is empty
-    "empty",  # a well-formed answer with neither text nor calls
-}
+BREAKS = frozenset(
+    {
+        "hang_stream",  # stops in the middle of the answer
+        "reset_stream",  # TCP reset in the middle of the answer
+        "eof",  # the stream ends cleanly in the middle (a whole answer: the connection ends before its length)
+        "eof_done",  # [DONE] (message_stop) without finish_reason
+        "cut_call",  # the stream ends cleanly in the middle of a call's arguments
+        "bad_chunk",  # a chunk that is not JSON in the middle of the stream, and its end
+        "bad_chunk_on",  # the same, and the stream goes on to a proper end: what the chunk held is lost
+        "error_event",  # an error object in the middle of the stream
+        "rate_event",  # the same, of a rate limit
+    }
+)
+"""Faults in the middle of an answer."""
+
+FAULTS = (
+    BREAKS
+    | frozenset(STATUS_FAULTS)
+    | {
+        "hang",  # accepts the request and never answers
+        "hang_headers",  # sends the headers and nothing else
+        "reset",  # TCP reset instead of an answer
+        "bad_json",  # status 200 and truncated JSON (streaming: as content type JSON as well)
+        "html",  # status 200 and an HTML page
+        "empty_choices",  # a well-formed answer whose list of choices (content blocks) is empty
+        "empty",  # a well-formed answer with neither text nor calls
+        "filter_stop",  # the content filter ends the answer in its middle, with its own finish_reason
+        "length",  # the output limit ends the answer in its middle, with its own finish_reason
+    }
+)
 
 
 def fault(kind: str, *, retry_after: float | str | None = None, partial: Turn | None = None) -> Turn:
     """A turn that fails as ``kind`` (see :data:`FAULTS`); ``partial`` is what is streamed before it fails."""
     if kind not in FAULTS:
         raise ValueError(f"no fault is called {kind}")
-    if kind == "cut_call":
-        partial = partial or call("write_file", path="a.txt", content="cut " * 20)
+    if kind == "cut_call" and (partial is None or not partial.calls):
+        partial = call("write_file", path="a.txt", content="cut " * 20)
     turn = partial or text("partial text that must be void " * 3)
     return replace(turn, fault=kind, retry_after=None if retry_after is None else str(retry_after))
 
@@ -151,8 +172,10 @@ class OpenAIServer:
 
     ``turns`` is the script, or a function from a request's body to its turn. Strings are turns of plain text.
     ``texts``, when given, is the script of requests that offer no tools. With ``repeat_last`` the last turn is
-    repeated for ever.
+    repeated for ever. Without ``streams`` every answer is one JSON document, whatever the client asks for.
     """
+
+    endpoint = "/chat/completions"
 
     def __init__(
         self,
@@ -161,20 +184,30 @@ class OpenAIServer:
         texts: Script | None = None,
         repeat_last: bool = False,
         models: Sequence[str] = ("test",),
+        streams: bool = True,
     ) -> None:
         self.requests: list[Request] = []
         self.problems: list[str] = []
         self.disconnects = 0
         self.closing = threading.Event()
         self.models = tuple(models)
+        self.streams = streams
         self._scripts = {"turns": turns, "texts": turns if texts is None else texts}
         self._shared = texts is None
         self._taken = {"turns": 0, "texts": 0}
         self._repeat_last = repeat_last
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._http = _Server(("127.0.0.1", 0), self)
+        self._http = _Server(("127.0.0.1", 0), self, self.handler())
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name="openai-server")
+
+    def handler(self) -> type[Handler]:
+        """What speaks the protocol."""
+        return Handler
+
+    def read(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A request's body as OpenAI's protocol would have it, for scripts."""
+        return body
 
     @property
     def url(self) -> str:
@@ -215,10 +248,13 @@ class OpenAIServer:
         with self._changed:
             self.requests.append(request)
             self._changed.notify_all()
-            which = "turns" if self._shared or request.body.get("tools") else "texts"
+            body = self.read(request.body)
+            if problem := conversation_problem(body["messages"]):
+                self.problems.append(f"request {len(self.requests)}: {problem}")
+            which = "turns" if self._shared or body.get("tools") else "texts"
             script = self._scripts[which]
             if callable(script):
-                return script(request.body)
+                return script(body)
             index = self._taken[which]
             self._taken[which] += 1
             if index >= len(script):
@@ -239,14 +275,29 @@ class OpenAIServer:
             self._changed.notify_all()
 
 
+def conversation_problem(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Why a strict provider would refuse these messages, or an empty string: every call has its result at once."""
+    open_calls: list[str] = []
+    for message in messages:
+        if message["role"] == "tool":
+            if message.get("tool_call_id") not in open_calls:
+                return f"a result without a call: {message.get('tool_call_id')}"
+            open_calls.remove(message["tool_call_id"])
+            continue
+        if open_calls:
+            return f"calls without a result: {', '.join(open_calls)}"
+        open_calls = [made["id"] for made in message.get("tool_calls") or ()]
+    return f"calls without a result: {', '.join(open_calls)}" if open_calls else ""
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], owner: OpenAIServer) -> None:
+    def __init__(self, address: tuple[str, int], owner: OpenAIServer, handler: type[Handler]) -> None:
         self.owner = owner
-        super().__init__(address, _Handler)
+        super().__init__(address, handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is part of the tests."""
@@ -256,7 +307,9 @@ class _Gone(Exception):
     """The client hung up, or the server is closing."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """OpenAI's protocol."""
+
     server: _Server
     protocol_version = "HTTP/1.1"
     timeout = 30
@@ -288,7 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        if not self.path.endswith("/chat/completions"):
+        if not self.path.partition("?")[0].endswith(self.owner.endpoint):
             self.owner.note(Request(self.path, dict(self.headers), {}))
             self._answer(404, json.dumps({"error": {"message": "no such path"}}))
             return
@@ -303,10 +356,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, turn: Turn, request: Request) -> None:
         if turn.fault in STATUS_FAULTS:
-            status, code, message = STATUS_FAULTS[turn.fault]
-            error = {"message": message, "type": code, "param": None, "code": code}
             headers = {} if turn.retry_after is None else {"Retry-After": turn.retry_after}
-            self._answer(status, json.dumps({"error": error}), headers)
+            status, body = self._refusal(turn.fault)
+            self._answer(status, json.dumps(body), headers)
         elif turn.fault == "hang":
             self._wait(None)
         elif turn.fault == "reset":
@@ -316,7 +368,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, page, kind="text/html")
         elif turn.fault == "bad_json":
             self._answer(200, '{"id": "x", "object": "chat.completion", "choices": [{"index": 0, "mess')
-        elif request.streamed:
+        elif request.streamed and self.owner.streams:
             self._stream(turn, request)
         else:
             self._whole(turn, request)
@@ -325,10 +377,40 @@ class _Handler(BaseHTTPRequestHandler):
         if turn.fault == "hang_headers":
             self._head({"Content-Type": "application/json", "Content-Length": "1000"})
             self._wait(None)
-        cut = {"hang_stream", "reset_stream", "eof", "eof_done", "cut_call", "bad_chunk", "error_event"}
-        if turn.fault in cut:
-            self._answer(200, '{"id": "x", "object": "chat.completion", "choices": [{"index": 0, "mess')
+        if turn.fault in ("filter_stop", "length", "cut_call"):
+            turn = cut_off(turn)
+        data = json.dumps(self._document(turn, request)).encode()
+        if turn.fault not in BREAKS or turn.fault == "cut_call":
+            self._answer(200, data.decode())
             return
+        half = data[: int(len(data) * turn.cut)]
+        match turn.fault:
+            case "hang_stream" | "reset_stream" | "eof":
+                self._head({"Content-Type": "application/json", "Content-Length": str(len(data))})
+                self.wfile.write(half)
+                if turn.fault == "hang_stream":
+                    self._wait(None)
+                if turn.fault == "reset_stream":
+                    self._reset()
+                self.close_connection = True
+            case "error_event" | "rate_event":
+                self._answer(200, json.dumps(self._error(turn.fault)))
+            case _:
+                self._answer(200, half.decode())
+
+    def _refusal(self, kind: str) -> tuple[int, dict[str, Any]]:
+        """Status and body of a fault that is a status."""
+        status, code, message = STATUS_FAULTS[kind]
+        return status, {"error": {"message": message, "type": code, "param": None, "code": code}}
+
+    def _error(self, kind: str) -> dict[str, Any]:
+        """The object that tells of an error in an answer with status 200."""
+        if kind == "rate_event":
+            return {"error": {"message": "Rate limit reached", "type": "tokens", "code": "rate_limit_exceeded"}}
+        return {"error": {"message": "The server had an error", "type": "server_error"}}
+
+    def _document(self, turn: Turn, request: Request) -> dict[str, Any]:
+        """A whole answer."""
         message: dict[str, Any] = {"role": "assistant", "content": turn.text or None}
         if turn.thinking:
             message["reasoning_content"] = turn.thinking
@@ -336,11 +418,11 @@ class _Handler(BaseHTTPRequestHandler):
             message["tool_calls"] = [_call_json(made) for made in turn.calls]
         if turn.fault == "empty":
             message = {"role": "assistant", "content": ""}
-        choices = [{"index": 0, "message": message, "finish_reason": _finish(turn), "logprobs": None}]
+        choices = [{"index": 0, "message": message, "finish_reason": finish_reason(turn), "logprobs": None}]
         if turn.fault == "empty_choices":
             choices = []
         body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "choices": choices}
-        self._answer(200, json.dumps({**body, "model": request.body.get("model"), "usage": _usage(turn)}))
+        return {**body, "model": request.body.get("model"), "usage": _usage(turn)}
 
     def _stream(self, turn: Turn, request: Request) -> None:
         self._head({"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
@@ -363,8 +445,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._chunk("data: [DONE]\n\n")
             self._chunk("")
             return
-        breaks = {"hang_stream", "reset_stream", "eof", "eof_done", "cut_call", "bad_chunk", "error_event"}
-        stop = max(1, len(deltas) // 2) if turn.fault in breaks else None
+        stop = cut_at(turn, len(deltas))
         self._chunk(delta({"role": "assistant", "content": ""}))
         for content in deltas[:stop]:
             if turn.delay:
@@ -383,11 +464,15 @@ class _Handler(BaseHTTPRequestHandler):
             case "bad_chunk":
                 self._chunk('data: {"id": "x", "choices": [{"ind\n\n')
                 self._chunk("")
-            case "error_event":
-                self._chunk('data: {"error": {"message": "The server had an error", "type": "server_error"}}\n\n')
+            case "error_event" | "rate_event":
+                self._chunk(f"data: {json.dumps(self._error(turn.fault))}\n\n")
                 self._chunk("")
             case _:
-                self._chunk(delta({}, _finish(turn)))
+                if turn.fault == "bad_chunk_on" and stop is not None:
+                    for number, content in enumerate(deltas[stop:]):
+                        whole = delta(content)
+                        self._chunk(whole if number else f"{whole[: len(whole) // 2]}\n\n")
+                self._chunk(delta({}, finish_reason(turn)))
                 if (request.body.get("stream_options") or {}).get("include_usage"):
                     self._chunk(event([], usage=_usage(turn)))
                 self._chunk("data: [DONE]\n\n")
@@ -431,9 +516,14 @@ class _Handler(BaseHTTPRequestHandler):
 _ids = itertools.count(1)
 
 
+def new_id(prefix: str) -> str:
+    """An id that no other call has."""
+    return f"{prefix}_{next(_ids)}"
+
+
 def _call_json(made: Call) -> dict[str, Any]:
     arguments = json.dumps(dict(made.arguments)) if made.raw is None else made.raw
-    return {"id": f"call_{next(_ids)}", "type": "function", "function": {"name": made.name, "arguments": arguments}}
+    return {"id": new_id("call"), "type": "function", "function": {"name": made.name, "arguments": arguments}}
 
 
 def _usage(turn: Turn) -> dict[str, int]:
@@ -445,24 +535,42 @@ def _usage(turn: Turn) -> dict[str, int]:
     }
 
 
-def _finish(turn: Turn) -> str:
-    return turn.finish_reason or ("tool_calls" if turn.calls else "stop")
+def finish_reason(turn: Turn) -> str:
+    """OpenAI's word for why the answer ended."""
+    told = {"filter_stop": "content_filter", "length": "length"}.get(turn.fault, turn.finish_reason)
+    return told or ("tool_calls" if turn.calls else "stop")
 
 
-def _pieces(value: str) -> Iterator[str]:
+def cut_at(turn: Turn, pieces: int) -> int | None:
+    """How many of the answer's streamed pieces arrive before its fault; ``None``: all."""
+    if turn.fault in BREAKS or turn.fault in ("filter_stop", "length"):
+        return max(1, int(pieces * turn.cut))
+    return None
+
+
+def cut_off(turn: Turn) -> Turn:
+    """``turn`` with its last part cut: the arguments of its last call, or its text."""
+    if not turn.calls:
+        return replace(turn, text=turn.text[: int(len(turn.text) * turn.cut)])
+    last = turn.calls[-1]
+    arguments = json.dumps(dict(last.arguments)) if last.raw is None else last.raw
+    return replace(turn, calls=(*turn.calls[:-1], replace(last, raw=arguments[: int(len(arguments) * turn.cut)])))
+
+
+def pieces(value: str) -> Iterator[str]:
     for start in range(0, len(value), STREAM_PIECE):
         yield value[start : start + STREAM_PIECE]
 
 
 def _deltas(turn: Turn) -> Iterator[dict[str, Any]]:
-    for piece in _pieces(turn.thinking):
+    for piece in pieces(turn.thinking):
         yield {"reasoning_content": piece}
-    for piece in _pieces(turn.text):
+    for piece in pieces(turn.text):
         yield {"content": piece}
     for index, made in enumerate(turn.calls):
         whole = _call_json(made)
         function = whole.pop("function")
         head = {**whole, "index": index, "function": {"name": function["name"], "arguments": ""}}
         yield {"tool_calls": [head]}
-        for piece in _pieces(function["arguments"]):
+        for piece in pieces(function["arguments"]):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}

@@ -11,8 +11,17 @@ from typing import Any
 
 import pytest
 
-from backspace_tui.core.protocols import Cancelled, ChatMessage, ModelRequest, ModelUnavailable, ToolCall
+from backspace_tui.core.protocols import (
+    BadRequest,
+    Cancelled,
+    ChatMessage,
+    ModelRequest,
+    ModelUnavailable,
+    ToolCall,
+)
+from backspace_tui.models import wire
 from backspace_tui.models.chain import FallbackChain
+from tests.models.anthropic_server import AnthropicServer
 from tests.models.helpers import WRITE_FILE, Recorder, Token, ask, chain, model
 from tests.models.openai_server import OpenAIServer, Turn, call, fault, raw_call, refused_url, text
 
@@ -69,6 +78,28 @@ def test_a_passing_fault_is_repeated_on_the_same_model(kind: str) -> None:
     assert "\n" not in reason
 
 
+@pytest.mark.parametrize("name", ["deepseek/deepseek-chat", "openrouter/x", "groq/x", "hosted_vllm/x"])
+@pytest.mark.parametrize("kind", ["bad_chunk", "bad_chunk_on", "eof_done", "error_event", "rate_event"])
+def test_other_providers_handlers_pass_no_broken_stream_on(name: str, kind: str) -> None:
+    broken = [replace(GOOD, fault=kind, cut=cut) for cut in (0.5, 0.9)]
+    with OpenAIServer([broken[0], GOOD, broken[1], GOOD]) as server:
+        models = FallbackChain([model(server.url, name)], sleep=lambda seconds, cancel: None)
+        seen = Recorder()
+        for _ in broken:
+            assert_good(models.complete(ask("hello"), seen, Token()))
+    assert len(seen.failures) == 2
+
+
+def test_ids_of_calls_are_short_except_where_they_are_signed() -> None:
+    long = "call_1__thought__" + "a+/=" * 100
+    turn = ChatMessage("assistant", "", (ToolCall(long, "write_file", {}),))
+    conversation = (turn, ChatMessage("tool", "x", tool_call_id=long))
+    first, second = wire.messages(conversation)
+    assert first["tool_calls"][0]["id"] == second["tool_call_id"]
+    assert len(second["tool_call_id"]) == 40
+    assert wire.messages(conversation, any_id=True)[1]["tool_call_id"] == long
+
+
 @pytest.mark.parametrize("kind", NEXT_MODEL)
 def test_a_hopeless_fault_goes_to_the_next_model_at_once(kind: str) -> None:
     with OpenAIServer([fault(kind)]) as first, OpenAIServer([GOOD]) as second:
@@ -112,16 +143,17 @@ def test_nothing_listens() -> None:
 
 
 def test_a_plain_400_is_not_carried_to_the_next_model() -> None:
-    with OpenAIServer([fault("400")]) as first, OpenAIServer([GOOD]) as second:
-        with pytest.raises(ModelUnavailable, match="temperature"):
+    with OpenAIServer([fault("400"), fault("400")]) as first, OpenAIServer([GOOD]) as second:
+        with pytest.raises(BadRequest, match="temperature"):
             chain(first.url, second.url).complete(ask("hello"), Recorder(), Token())
+        assert len(first.requests) == 2
         assert second.requests == []
 
 
 def test_when_all_fail_each_reason_is_told_and_no_key() -> None:
     with (
         OpenAIServer([fault("401")]) as first,
-        OpenAIServer([fault("quota")]) as second,
+        OpenAIServer([fault("quota"), fault("quota")]) as second,
         pytest.raises(ModelUnavailable) as caught,
     ):
         chain(first.url, second.url).complete(ask("hello"), Recorder(), Token())
@@ -148,8 +180,31 @@ def test_context_overflow_shortens_old_results_and_asks_again() -> None:
 
 
 def test_context_overflow_that_nothing_helps_goes_on_to_the_next() -> None:
-    with OpenAIServer([fault("context")]) as first, OpenAIServer([GOOD]) as second:
-        assert_good(chain(first.url, second.url).complete(ask("hello"), Recorder(), Token()))
+    with OpenAIServer([fault("context")] * 2) as first, OpenAIServer([GOOD]) as second:
+        seen = Recorder()
+        assert_good(chain(first.url, second.url).complete(ask("hello"), seen, Token()))
+        # It counts more than there can be: asked once more as it was.
+        assert first.bodies[0]["messages"] == first.bodies[1]["messages"]
+    assert [failure.kind for failure in seen.told] == ["context", "context"]
+
+
+def test_an_anthropic_conversation_is_marked_for_the_cache_and_has_ids_that_every_provider_takes() -> None:
+    turns: list[ChatMessage] = [ChatMessage("system", "S"), ChatMessage("user", "do")]
+    for number in range(2):
+        turns.append(ChatMessage("assistant", "", (ToolCall(f"functions.x:{number}", "write_file", {"path": "a"}),)))
+        turns.append(ChatMessage("tool", f"result {number}", tool_call_id=f"functions.x:{number}"))
+    request = ModelRequest(tuple(turns), "implement", (WRITE_FILE,))
+    with AnthropicServer([GOOD, GOOD]) as server:
+        asked = model(server.url, "anthropic/claude-sonnet-4-5")
+        asked.complete(request, Recorder(), Token())
+        asked.complete(ask("hello", tools=False), Recorder(), Token())
+        assert server.problems == []
+    blocks = [block for message in server.bodies[0]["messages"] for block in message["content"]]
+    assert [block["id"] for block in blocks if block["type"] == "tool_use"] == ["functions_x_0", "functions_x_1"]
+    results = [block for block in blocks if block["type"] == "tool_result"]
+    assert [block["tool_use_id"] for block in results] == ["functions_x_0", "functions_x_1"]
+    assert all("cache_control" in block for block in (*results, *server.bodies[0]["system"]))
+    assert "cache_control" not in str(server.bodies[1])
 
 
 def test_a_model_without_tools_gets_them_as_text_from_then_on() -> None:
@@ -186,20 +241,43 @@ def test_a_model_that_litellm_knows_to_have_no_tools_gets_them_as_text() -> None
     [('{"path": "a', "not valid JSON"), ("[1]", "JSON object"), ('{"a": NaN}', "NaN"), ('{"a": "\n"}', "valid JSON")],
 )
 def test_broken_arguments_are_a_problem_and_never_arguments(arguments: str, problem: str) -> None:
-    with OpenAIServer([raw_call("write_file", arguments)]) as server:
-        [made] = chain(server.url).complete(ask("hello"), Recorder(), Token()).tool_calls
+    with OpenAIServer([raw_call("write_file", arguments)] * 2) as server:
+        seen = Recorder()
+        [made] = chain(server.url).complete(ask("hello"), seen, Token()).tool_calls
     assert made.arguments is None
     assert problem in made.problem
+    # Asked once more before the model is told.
+    assert [(reason.partition(":")[0], wait) for _, reason, wait in seen.failures] == [
+        ("a broken call of write_file", 0.0)
+    ]
+
+
+@pytest.mark.parametrize("arguments", ['{"path": "a.txt", "content": "on', ""])
+def test_a_broken_call_is_void_when_the_turn_is_made_again(arguments: str) -> None:
+    good = call("write_file", path="b.txt", content="x")
+    with OpenAIServer([good + raw_call("write_file", arguments), GOOD]) as server:
+        seen = Recorder()
+        assert_good(chain(server.url).complete(ask("hello"), seen, Token()))
+    assert [failure.tokens_in for failure in seen.told] == [100]
 
 
 def test_a_reply_cut_by_its_length_is_never_a_call_nor_the_last_word() -> None:
     cut = replace(raw_call("write_file", '{"path": "a", "content": "x'), finish_reason="length")
-    with OpenAIServer([cut, text("I will now", finish_reason="length")]) as server:
+    cut = replace(cut, completion_tokens=8192)
+    words = text("I will now", finish_reason="length", completion_tokens=8192)
+    with OpenAIServer([cut, words]) as server:
         models = chain(server.url)
         for _ in range(2):
+            # Our own limit cut it, which would cut it again: the model is told at once.
             [made] = models.complete(ask("hello"), Recorder(), Token()).tool_calls
             assert made.arguments is None
             assert "length limit" in made.problem
+
+
+def test_a_length_limit_that_is_not_ours_is_tried_once_more() -> None:
+    cut = replace(raw_call("write_file", '{"path": "a", "content": "x'), finish_reason="length")
+    with OpenAIServer([cut, GOOD]) as server:
+        assert_good(chain(server.url).complete(ask("hello"), Recorder(), Token()))
 
 
 def test_names_that_a_model_made_up_do_not_spoil_the_conversation() -> None:
@@ -234,6 +312,23 @@ def test_a_turn_that_never_ends_is_cut_off() -> None:
         assert_good(models.complete(ask("hello"), seen, Token()))
         first.wait_for_disconnects(1)
     assert "longer than" in seen.failures[0][1]
+
+
+def test_a_turn_is_capped_over_all_its_requests() -> None:
+    with OpenAIServer([fault("429", retry_after=0.1), fault("hang")]) as first, OpenAIServer([GOOD]) as second:
+        models = FallbackChain([model(first.url), model(second.url)], chain_seconds=1.0)
+        seen = Recorder()
+        with pytest.raises(ModelUnavailable, match="longer than"):
+            models.complete(ask("hello"), seen, Token())
+        first.wait_for_disconnects(1)
+        assert second.requests == []
+    assert [failure.kind for failure in seen.told] == ["rate", "slow"]
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
+def test_the_address_of_an_anthropic_server_may_name_the_version(suffix: str) -> None:
+    with AnthropicServer([GOOD]) as server:
+        assert_good(model(server.url + suffix, "anthropic/claude-x").complete(ask("hello"), Recorder(), Token()))
 
 
 def cancelled_within(seconds: float, url: str, token: Token, when: threading.Event) -> None:
@@ -282,9 +377,12 @@ def test_cancelled_before_it_begins() -> None:
     assert server.requests == []
 
 
-def test_no_thread_and_no_socket_is_left_behind() -> None:
-    with OpenAIServer([GOOD] * 3 + [fault("reset_stream"), fault("hang"), GOOD]) as server:
-        models = chain(server.url, timeout=0.5)
+@pytest.mark.parametrize(
+    ("protocol", "name"), [(OpenAIServer, "openai/one"), (AnthropicServer, "anthropic/claude-sonnet-4-5")]
+)
+def test_no_thread_and_no_socket_is_left_behind(protocol: type[OpenAIServer], name: str) -> None:
+    with protocol([GOOD] * 3 + [fault("reset_stream"), fault("hang"), GOOD]) as server:
+        models = FallbackChain([model(server.url, name, 0.5)])
         models.complete(ask("hello"), Recorder(), Token())
         threads, files = left_behind()
         for _ in range(3):

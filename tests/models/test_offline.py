@@ -51,7 +51,7 @@ class Folder:
             return Result(127, b"", b"no such command")
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def read_file(self, path: str) -> bytes:
+    def read_file(self, path: str, limit: int = 0) -> bytes:
         return (self.root / path).read_bytes()
 
     def write_file(self, path: str, data: bytes, mode: int | None = None) -> None:

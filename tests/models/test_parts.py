@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from backspace_tui.core.protocols import Cancelled, ChatMessage, ModelReply, ModelRequest, ToolCall
 from backspace_tui.models import text_calls
-from backspace_tui.models.compact import compact
+from backspace_tui.models.compact import LEVELS, compact
 from backspace_tui.models.faults import (
+    Accept,
     AsText,
     Compact,
     Decision,
@@ -21,10 +22,13 @@ from backspace_tui.models.faults import (
     Kind,
     Next,
     Wait,
+    counted_in,
     decide,
     kind_of,
     one_line,
     retry_after,
+    told_wait,
+    window_in,
 )
 from backspace_tui.models.prompts import NAMES, load_prompts
 from backspace_tui.models.scripted import PAST_THE_END, ScriptedModel
@@ -37,25 +41,53 @@ from tests.models.helpers import WRITE_FILE, Recorder, Token, ask
     [
         ("rate", None, 1, Wait(2.0)),
         ("rate", None, 2, Wait(4.0)),
-        ("rate", None, 3, Next(60.0)),
+        ("rate", None, 3, Next(15.0)),
         ("rate", 7.0, 1, Wait(7.0)),
         ("rate", 0.0, 1, Wait(0.1)),
         ("rate", 20.5, 1, Next(20.5)),
-        ("server", None, 3, Next(60.0)),
+        ("server", None, 3, Next(15.0)),
         ("quota", 1.0, 1, Next(600.0)),
         ("auth", None, 1, Next(600.0)),
         ("hang", None, 1, Wait(0.0)),
         ("hang", None, 2, Next(60.0)),
         ("cut", None, 2, Wait(1.0)),
         ("context", None, 1, Compact()),
-        ("context", None, 4, Next(0.0)),
+        ("context", None, 4, Compact()),
+        ("context", None, 5, Next(0.0)),
         ("filter", None, 1, Next(0.0)),
         ("no_tools", None, 1, AsText()),
-        ("request", None, 1, GiveUp()),
+        ("request", None, 1, Wait(0.5)),
+        ("request", None, 2, GiveUp()),
+        ("call", None, 1, Wait(0.0)),
+        ("call", None, 2, Accept()),
     ],
 )
 def test_decisions(kind: Kind, after: float | None, attempt: int, decision: Decision) -> None:
     assert decide(Fault(kind, "x", after), attempt) == decision
+
+
+@pytest.mark.parametrize(
+    ("kind", "after", "attempt", "decision"),
+    [
+        ("auth", None, 1, Wait(1.0)),
+        ("auth", None, 2, Next(600.0)),
+        ("filter", None, 1, Wait(1.0)),
+        ("rate", 45.0, 1, Wait(45.0)),
+        ("rate", 45.0, 2, Next(45.0)),
+        ("rate", 90.0, 1, Next(90.0)),
+        ("slow", None, 1, Next(600.0)),
+    ],
+)
+def test_decisions_where_no_other_model_is_left(
+    kind: Kind, after: float | None, attempt: int, decision: Decision
+) -> None:
+    assert decide(Fault(kind, "x", after), attempt, last=True) == decision
+
+
+def test_a_conversation_that_fits_is_sent_again_before_it_is_shortened() -> None:
+    fault = Fault("context", "x")
+    fault.fits = True
+    assert [decide(fault, attempt) for attempt in (1, 2)] == [Wait(0.0), Compact()]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +103,10 @@ def test_decisions(kind: Kind, after: float | None, attempt: int, decision: Deci
         (404, "No endpoints found that support tool use; tools are not supported", "no_tools"),
         (429, "Rate limit reached", "rate"),
         (413, "too large", "context"),
+        (400, "Request exceeds the maximum size", "context"),
+        (400, "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000", "context"),
+        (504, "x", "server"),
+        (408, "x", "server"),
         (529, "Overloaded", "server"),
         (422, "x", "request"),
         (None, "x", "refused"),
@@ -98,6 +134,37 @@ def test_retry_after_headers() -> None:
     assert retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 20.0) == 40.0
     assert retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 90.0) == 0.0
     assert [retry_after(value, 0) for value in (None, "", "soon", "nan", "inf", "1e99")] == [None] * 6
+
+
+@pytest.mark.parametrize(
+    ("headers", "message", "seconds"),
+    [
+        ({"retry-after": "3"}, "try again in 9s", 3.0),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, "", 1.5),
+        ({}, "Rate limit reached. Please try again in 1.5s. Visit", 1.5),
+        ({}, "Please retry in 250ms", 0.25),
+        ({}, "try again in 2m", 120.0),
+        ({}, "try again later", None),
+    ],
+)
+def test_waits_that_providers_ask_for(headers: dict[str, str], message: str, seconds: float | None) -> None:
+    assert told_wait(headers, message, 0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("message", "window", "counted"),
+    [
+        ("maximum context length is 4096 tokens. However, your messages resulted in 9000 tokens.", 4096, 9000),
+        ("maximum context length is 4096 tokens and your request has 100 input tokens", 4096, 100),
+        ("maximum context length is 4096 tokens, you requested 9 tokens (8 in the messages, 1 in the", 4096, 8),
+        ("prompt is too long: 213425 tokens > 200000 maximum", 200_000, 213_425),
+        ("exceed context limit: 188240 + 21333 > 200000, decrease", 200_000, 188_240),
+        ("request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it", 4096, 9000),
+        ("too long", 0, 0),
+    ],
+)
+def test_limits_that_refusals_name(message: str, window: int, counted: int) -> None:
+    assert (window_in(message), counted_in(message)) == (window, counted)
 
 
 JSON = st.recursive(
@@ -160,7 +227,7 @@ def test_a_rewritten_conversation_has_no_native_calls() -> None:
     assert "Result of write_file:\nwrote a" in sent.messages[3].text
     assert sent.tools == ()
     reply = ModelReply("m", text_calls.format_call(calls[0]))
-    assert text_calls.read_reply(reply, request).tool_calls[0].id == "text_2_1"
+    assert text_calls.read_reply(reply, request).tool_calls[0].id.startswith("text_")
 
 
 def test_compaction_keeps_what_was_asked_and_the_newest_turns() -> None:
@@ -180,6 +247,23 @@ def test_compaction_keeps_what_was_asked_and_the_newest_turns() -> None:
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == 3
     assert compact(tuple(messages[:2]), 1) is None
+
+
+def test_the_last_level_of_compaction_cuts_the_middle_of_what_is_longest() -> None:
+    result = ChatMessage("tool", "a" * 5000 + "b" * 5000, tool_call_id="1")
+    messages = (
+        ChatMessage("system", "s" * 20_000),
+        ChatMessage("user", "u" * 20_000),
+        ChatMessage("assistant", "", (ToolCall("1", "read_file", {}),)),
+        result,
+    )
+    assert all(compact(messages, level) is None for level in range(1, LEVELS))
+    shorter = compact(messages, LEVELS)
+    assert shorter is not None
+    assert [len(message.text) for message in shorter] == [20_000, 6029, 0, 6028]
+    assert shorter[3].text.startswith("aaa")
+    assert shorter[3].text.endswith("bbb")
+    assert compact(shorter, LEVELS) is None
 
 
 @given(st.text(st.characters(codec="utf-8")), ARGUMENTS)

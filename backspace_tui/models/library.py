@@ -1,0 +1,115 @@
+"""litellm, which takes seconds to import: done once, in a thread, and in a session's process alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import warnings
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+from backspace_tui.core.protocols import Cancelled, CancelToken
+from backspace_tui.models.faults import Fault, one_line
+
+
+class _Library:
+    """litellm, imported once, in a thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.loaded = threading.Event()
+        self.module: Any = None
+        self.problem = ""
+
+    def start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._load, name="import-litellm", daemon=True)
+                self._thread.start()
+
+    def _load(self) -> None:
+        # Before the import: no price list from the network, no .env file of whatever folder we are in.
+        os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+        os.environ["LITELLM_MODE"] = "PRODUCTION"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import litellm
+            litellm.suppress_debug_info = True
+            litellm.telemetry = False
+            litellm.disable_aiohttp_transport = True
+            litellm.drop_params = True
+            _make_each_request_once()
+            _ask_no_server_for_prices()
+            warnings.filterwarnings("ignore", module=r"litellm(\.|$)")
+            for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+            with suppress(Exception):
+                asyncio.run(_rehearse(litellm))
+            self.module = litellm
+        except Exception as error:
+            self.problem = f"litellm cannot be imported ({one_line(str(error))}): reinstall backspace-tui"
+        finally:
+            self.loaded.set()
+
+
+async def _rehearse(litellm: Any) -> None:
+    """Load what litellm puts off until the first request, whose silence would else be taken for the provider's."""
+    for module in ("anyio._backends._asyncio", "httpcore", "openai.resources.chat.completions"):
+        import_module(module)
+    said = {"messages": [{"role": "user", "content": "x"}], "mock_response": "x", "stream": True, "api_key": "x"}
+    async for _ in await litellm.acompletion(model="openai/x", **said):
+        pass
+
+
+def _make_each_request_once() -> None:
+    """Keep litellm's HTTP client from repeating a request whose connection broke: log and budget would not see it."""
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    async def refuse(*_args: Any, **_options: Any) -> Any:
+        # Called in the clause that handles the broken connection.
+        raise sys.exception() or RuntimeError("the request was made already")
+
+    AsyncHTTPHandler.single_connection_post_request = refuse
+
+
+def _ask_no_server_for_prices() -> None:
+    """Keep litellm from asking an Ollama about each model, in the middle of a turn and however long that takes."""
+    from litellm.llms.ollama.common_utils import OllamaModelInfo
+
+    OllamaModelInfo.get_model_info = lambda *_args, **_options: None
+
+
+_library = _Library()
+
+
+def warm() -> None:
+    """Start importing litellm in the background; returns at once and may be called again."""
+    _library.start()
+
+
+def load(cancel: CancelToken) -> Any:
+    """The imported library; waits for it.
+
+    Raises:
+        Cancelled: ``cancel`` was flipped.
+        Fault: it cannot be imported.
+    """
+    warm()
+    if not _library.loaded.is_set():
+        wake = threading.Event()
+        forget = cancel.on_cancel(wake.set)
+        try:
+            while not _library.loaded.wait(0.05):
+                if wake.is_set():
+                    raise Cancelled
+        finally:
+            forget()
+    if _library.problem:
+        raise Fault("missing", _library.problem)
+    return _library.module
