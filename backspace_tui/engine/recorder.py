@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState, apply, fold
+from backspace_tui.engine.masking import masked
 
 COALESCE_SECONDS: Final = 0.05
 
@@ -30,11 +31,13 @@ class Log(Protocol):
 class Recorder:
     """The log and its fold, shared by the workflow's thread and the socket's.
 
-    ``changed`` is notified after every event; hold it to read several things consistently.
+    ``changed`` is notified after every event; hold it to read several things consistently. ``redact`` masks the
+    secrets of all texts before they are written.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, redact: Callable[[str], str] = str) -> None:
         self._log = log
+        self._redact = redact
         self.changed = threading.Condition(threading.RLock())
         self._state = fold(log.events)
         self._pending: list[ev.AgentThinking | ev.ToolOutput] = []
@@ -64,7 +67,7 @@ class Recorder:
         """Append ``events`` as one: a crash leaves all of them or none. Returns the last one's ``seq``."""
         with self.changed:
             self._flush()
-            placed = [replace(e, stage=self._state.stage, attempt=max(1, self._state.attempt)) for e in events]
+            placed = [self._placed(event) for event in events]
             for stored in self._log.extend(placed):
                 self._state = apply(self._state, stored)
             self.changed.notify_all()
@@ -118,7 +121,11 @@ class Recorder:
             self._append(piece)
 
     def _append(self, event: _E) -> _E:
-        return self._store(replace(event, stage=self._state.stage, attempt=max(1, self._state.attempt)))
+        return self._store(self._placed(event))
+
+    def _placed(self, event: _E) -> _E:
+        placed = replace(event, stage=self._state.stage, attempt=max(1, self._state.attempt))
+        return masked(placed, self._redact)
 
     def _store(self, event: _E) -> _E:
         stored = self._log.append(event)  # type: ignore[arg-type]
