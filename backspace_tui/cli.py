@@ -31,8 +31,12 @@ commands:
   replay SESSION        step through a session, forward and back
   review SESSION        see and decide its hunks from a script
   sandbox COMMAND       build the image, run a command in a sandbox, open a session's shell, remove leftovers
+  costs                 what the models cost, by model and by repository
   doctor                what works here, and the one command that mends what does not
 'backspace-tui COMMAND --help' tells more. A SESSION is an id, its beginning, or 'last'."""
+
+
+ANSWER_HELP: Final = "answer the question that the session waits with: in your own words, or an option or its number"
 
 
 class UsageError(Exception):
@@ -196,19 +200,20 @@ def _sessions(arguments: list[str]) -> int:
 def _attach(arguments: list[str]) -> int:
     parser = _parser("attach", "Open the window of a session; one that rests is started again.")
     parser.add_argument("session", metavar="SESSION")
+    parser.add_argument("--answer", metavar="TEXT", help=ANSWER_HELP)
     parser.add_argument("--remote", action="store_true", help="draw less often, for slow connections")
     options = parser.parse_args(arguments)
     from backspace_tui import opening
 
     opening.check_terminal()
-    return opening.attach(options.session, remote=options.remote)
+    return opening.attach(options.session, remote=options.remote, answer=options.answer)
 
 
 def _resume(arguments: list[str]) -> int:
     parser = _parser("resume", "Continue a session: in a window, or without one where there is no terminal.")
     parser.add_argument("session", metavar="SESSION")
     parser.add_argument("--headless", action="store_true", help="without a window also in a terminal")
-    parser.add_argument("--answer", metavar="TEXT", help="answer the question that the session waits with")
+    parser.add_argument("--answer", metavar="TEXT", help=ANSWER_HELP)
     parser.add_argument("--json", action="store_true", help="print the log's events, one a line, as they happen")
     options = parser.parse_args(arguments)
     from backspace_tui import opening
@@ -257,6 +262,16 @@ def _sandbox(arguments: list[str]) -> int:
     return sandboxing.run(options)
 
 
+def _costs(arguments: list[str]) -> int:
+    parser = _parser("costs", "What the models cost over all sessions, deleted ones included.")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--since", default="", metavar="DATE", help="only from this day on, such as 2026-01-31")
+    options = parser.parse_args(arguments)
+    from backspace_tui import costs
+
+    return costs.run(after=options.since, as_json=options.json)
+
+
 def _doctor(arguments: list[str]) -> int:
     parser = _parser("doctor", "What works here, what does not, and the one command that mends it.")
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -281,6 +296,7 @@ COMMANDS: Final[dict[str, Callable[[list[str]], int]]] = {
     "replay": _replay,
     "review": _review,
     "sandbox": _sandbox,
+    "costs": _costs,
     "doctor": _doctor,
     "_host": _host,
 }

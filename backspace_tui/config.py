@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import hashlib
 import json
+import math
 import os
 import re
 import tomllib
@@ -98,11 +99,14 @@ class ProjectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BudgetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[budget]``: where the agent pauses. US dollars, tokens (``None``: unlimited), minutes, turns of the model."""
+    """``[budget]``: where the agent pauses. US dollars, tokens, minutes, turns of the model.
 
-    usd: Positive = 3.0
+    ``None`` is no limit; ``usd = inf`` and ``minutes = inf`` say so in a file.
+    """
+
+    usd: Positive | None = 3.0
     tokens: PositiveInt | None = None
-    minutes: Positive = 30.0
+    minutes: Positive | None = 30.0
     turns: PositiveInt = 60
 
 
@@ -176,6 +180,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     sandbox = document.get("sandbox", {})
     if sandbox.get("profile") == "strict":
         document["sandbox"] = STRICT | sandbox
+    if "budget" in document:
+        # JSON, which a session's log is, has no such number.
+        document["budget"] = {key: None if value == math.inf else value for key, value in document["budget"].items()}
     return msgspec.convert(document, type=Settings)
 
 

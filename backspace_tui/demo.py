@@ -299,6 +299,7 @@ class _Log:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._events: Iterator[ev.AnyEvent] = iter(())
+        self._teller = headless.Teller()
         self.state = SessionState()
 
     def until(self, ready: Callable[[SessionState], bool]) -> None:
@@ -326,7 +327,7 @@ class _Log:
                 if event.seq > self.state.last_seq:
                     self.state = apply(self.state, event)
                     if not isinstance(event, ev.SessionStarted | ev.SessionFinished):
-                        headless.print_text(event)
+                        self._teller(event)
                     return event
         return None
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
+from backspace_tui.core.attempts import Attempts
+from backspace_tui.core.spending import REASON
 from backspace_tui.core.state import SessionState, apply
 from backspace_tui.core.terminal_text import visible
 from backspace_tui.sessions import client
@@ -31,14 +33,28 @@ def print_json(event: ev.AnyEvent) -> None:
     sys.stdout.buffer.flush()
 
 
-def print_text(event: ev.AnyEvent) -> None:
-    """One event as a line for a person; deltas and details are left out."""
-    if line := describe(event):
-        print(line, flush=True)
+class Teller:
+    """A session's events as lines for a person; deltas and details are left out. It must see all events in order."""
+
+    def __init__(self) -> None:
+        self._attempts = Attempts()
+
+    def see(self, event: ev.AnyEvent) -> str:
+        """The line of ``event``, or an empty string."""
+        told = self._attempts.tell(event)
+        return f"model      {told}" if told else describe(event)
+
+    def __call__(self, event: ev.AnyEvent) -> None:
+        """Print the line of ``event``."""
+        if line := self.see(event):
+            print(line, flush=True)
 
 
 def describe(event: ev.AnyEvent) -> str:
-    """An event in one line, or an empty string where it says nothing new to a person."""
+    """An event in one line, or an empty string where it says nothing new to a person.
+
+    What was asked of the models only :class:`Teller` can tell, from the events before.
+    """
     match event:
         case ev.SessionStarted():
             models = f"models     {', '.join(event.models)} ({event.models_reason})"
@@ -53,9 +69,6 @@ def describe(event: ev.AnyEvent) -> str:
             return "\n".join(f"plan       {line}" for line in text.splitlines())
         case ev.Message(text=text):
             return "\n".join(f"{event.role:<10} {line}" for line in text.splitlines())
-        case ev.ModelFailed():
-            retry = f"again in {event.retry_in:g} s" if event.retry_in is not None else "next model"
-            return f"model      {event.model} failed: {event.reason} ({retry})"
         case ev.ToolStarted(title=title):
             return f"tool       {title}"
         case ev.ToolFinished(ok=False, text=text, exit_code=None):
@@ -79,7 +92,9 @@ def describe(event: ev.AnyEvent) -> str:
             return f"request    {event.title}\n{indent(event.body)}\nrequest    {event.url or event.branch}"
         case ev.Question():
             options = f" [{' / '.join(event.options)}]" if event.options else ""
-            return f"question   {event.question}{options}"
+            # A plan has just been printed.
+            question = first_line(event.question) if event.about == "plan" else event.question
+            return f"question   {question}{options}"
         case ev.Answer(text=text):
             return f"answer     {text}"
         case ev.Paused(reason=reason):
@@ -123,6 +138,8 @@ def follow(directory: Path, printer: Printer, after: int = 0) -> SessionState:
             state = apply(state, event)
             if event.seq > after:
                 printer(event)
+            elif isinstance(printer, Teller):
+                printer.see(event)
     return state
 
 
@@ -194,6 +211,11 @@ def _last_words(directory: Path) -> str:
 
 
 def _waiting_hint(directory: Path, state: SessionState) -> str:
-    if state.question is not None or state.stage != "review":
+    if state.question is not None:
+        options = f" (one of: {', '.join(state.question.options)}; or your own words)" if state.question.options else ""
+        return f"answer with: backspace-tui resume {directory.name} --answer TEXT{options}"
+    if state.paused.startswith(REASON):
+        return f"let it spend as much again with: backspace-tui resume {directory.name}"
+    if state.stage != "review":
         return f"go on with: backspace-tui resume {directory.name}"
     return f"see its hunks with: backspace-tui review {directory.name}"

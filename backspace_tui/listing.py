@@ -50,8 +50,9 @@ def _list(*, as_json: bool) -> None:
 
 
 def _show(directory: Path, *, as_json: bool) -> None:
+    teller = headless.Teller()
     for event in read_events(directory):
         if as_json:
             headless.print_json(event)
-        elif line := headless.describe(event):
+        elif line := teller.see(event):
             print(f"{line}  (step {event.seq})" if isinstance(event, ev.FileEdit) else line)

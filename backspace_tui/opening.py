@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -128,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
     with headless.Interrupts() as interrupts:
         directory = start(started)
         interrupts.attend(directory)
-        state = headless.follow(directory, headless.print_json if options.json else headless.print_text)
+        state = headless.follow(directory, headless.print_json if options.json else headless.Teller())
     return headless.outcome(directory, state)
 
 
@@ -183,10 +184,10 @@ def window(
     return run_window(launch)
 
 
-def attach(name: str, *, remote: bool) -> int:
+def attach(name: str, *, remote: bool, answer: str | None = None) -> int:
     """``backspace-tui attach``: starts the session's process if it is not running, and opens the window."""
     directory = store.find(name)
-    client.ensure_running(directory)
+    client.ensure_running(directory, commands=_answer(directory, answer))
     return window(directory=directory, remote=remote)
 
 
@@ -198,7 +199,7 @@ def replay(name: str, *, remote: bool) -> int:
 def resume(options: argparse.Namespace) -> int:
     """``backspace-tui resume``: the session's process goes on where its log ends."""
     directory = store.find(options.session)
-    commands: tuple[cmd.AnyCommand, ...] = (cmd.Answer(text=options.answer),) if options.answer else ()
+    commands = _answer(directory, options.answer)
     if not options.headless and not options.json and sys.stdin.isatty() and sys.stdout.isatty():
         check_terminal()
         client.ensure_running(directory, commands=commands)
@@ -207,13 +208,41 @@ def resume(options: argparse.Namespace) -> int:
 
     events = read_events(directory)
     if not store.is_running(directory):
-        commands = (*commands, *_unpause(directory))
-    printer = headless.print_json if options.json else headless.print_text
+        commands += _unpause(directory)
+    printer = headless.print_json if options.json else headless.Teller()
     with headless.Interrupts() as interrupts:
         client.ensure_running(directory, exit_when_waiting=True, commands=commands)
         interrupts.attend(directory)
         state = headless.follow(directory, printer, after=events[-1].seq if events else 0)
     return headless.outcome(directory, state)
+
+
+def _answer(directory: Path, text: str | None) -> tuple[cmd.AnyCommand, ...]:
+    """The answer to the question that the session waits with; an option's number stands for the option.
+
+    Raises:
+        SessionError: there is no answer in ``text``, or no question in the session.
+    """
+    from backspace_tui.core.state import fold
+
+    if text is None:
+        return ()
+    if not text.strip():
+        raise SessionError("--answer: the answer is empty", 2)
+    question = fold(read_events(directory)).question
+    if question is None:
+        raise SessionError(f"--answer: session {directory.name} asks nothing", 2)
+    return (cmd.Answer(text=option(question.options, text.strip()), question=question.seq),)
+
+
+def option(options: Sequence[str], text: str) -> str:
+    """What an answer means: an option's number or its text in any case the option, everything else itself."""
+    for choice in options:
+        if choice.casefold() == text.casefold():
+            return choice
+    if text.isdecimal() and 0 < int(text) <= len(options):
+        return options[int(text) - 1]
+    return text
 
 
 def _unpause(directory: Path) -> tuple[cmd.AnyCommand, ...]:

@@ -229,11 +229,13 @@ def _follow(directory: Path, before: int, output: TextIO, *, to_the_end: bool) -
     """Print what happens after the event ``before``, until the work that was asked for is over."""
     state = SessionState()
     worked = False
+    teller = headless.Teller()
     for event in client.follow(directory):
         state = apply(state, event)
+        line = teller.see(event)
         if event.seq <= before:
             continue
-        if line := headless.describe(event):
+        if line:
             print(line, file=output, flush=True)
         worked = worked or (isinstance(event, StageStarted) and event.stage not in RESTING)
         rests = worked and state.stage in RESTING and state.stage_open

@@ -1,4 +1,4 @@
-"""Fixtures that several rings share: a real engine, its images, bubblewrap."""
+"""Fixtures that several rings share: a real engine, its images, bubblewrap, a real local model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from backspace_tui.sandbox.bubblewrap import probe_bubblewrap
 from backspace_tui.sandbox.engine import EngineStatus, probe_engine
+from tests.models.llama_server import LlamaServer, missing_model
 from tests.terminal import Tmux
 
 
@@ -62,3 +63,12 @@ def tmux() -> Iterator[Tmux]:
     terminal = Tmux()
     yield terminal
     terminal.close()
+
+
+@pytest.fixture(scope="session")
+def local_model() -> Iterator[LlamaServer]:
+    """A real language model behind llama.cpp's server."""
+    if problem := missing_model():
+        missing(problem)
+    with LlamaServer() as server:
+        yield server

@@ -41,15 +41,22 @@ from backspace_tui.sessions.log import EventLog
 
 
 class PlainModel:
-    """One request over HTTP a turn, without a library, so that a process starts in no time."""
+    """One request over HTTP a turn, without a library, so that a process starts in no time.
+
+    ``window`` is how many tokens it says that it takes together (0: it does not say).
+    """
 
     names = ("test",)
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, window: int = 0) -> None:
         self._url = urlsplit(url)
+        self._window = window
 
     def estimate(self, request: ModelRequest) -> Estimate:
-        return Estimate("test")
+        if not self._window:
+            return Estimate("test")
+        tokens = len(json.dumps([_message(item) for item in request.messages])) // 4
+        return Estimate("test", tokens, window=self._window)
 
     def complete(self, request: ModelRequest, observer: ModelObserver, cancel: CancelToken) -> ModelReply:
         observer.may_call(self.estimate(request))
@@ -64,6 +71,9 @@ class PlainModel:
             data = json.dumps(body | ({"tools": tools} if tools else {}))
             connection.request("POST", f"{self._url.path}/chat/completions", data, headers)
             answer = json.loads(connection.getresponse().read())
+            if answer.get("error", {}).get("code") == "context_length_exceeded":
+                observer.failed(Failure("test", "context", "the conversation is too long"))
+                raise ModelUnavailable("test: the conversation is too long")
             choice = answer["choices"][0]["message"]
         except (OSError, http.client.HTTPException, ValueError, KeyError) as problem:
             if cancel.cancelled:
@@ -121,10 +131,12 @@ def position(event: ev.AnyEvent, stage: str) -> str:
 
 
 def die_at(plan: Path) -> None:
-    """Die by SIGKILL at the first write of each new position: ``after`` it, or with ``torn`` inside it or before."""
+    """Die by SIGKILL at the first write of each new position: ``after`` it, or with ``torn`` inside it or before.
+
+    As long as the plan holds a file ``calm``, nothing dies.
+    """
     mode = (plan / "mode").read_text()
-    seen_file = plan / "seen"
-    seen = set(seen_file.read_text().splitlines()) if seen_file.exists() else set()
+    seen_file, calm = plan / "seen", plan / "calm"
     only = (plan / "only").read_text().splitlines() if (plan / "only").exists() else None
     extend, write = EventLog.extend, EventLog._write
     stage = "prepare"
@@ -134,7 +146,8 @@ def die_at(plan: Path) -> None:
         nonlocal stage, doomed
         events = list(events)
         key = " + ".join(position(event, stage) for event in events).replace("\n", " ")
-        if key not in seen and (only is None or any(key.startswith(item) for item in only)):
+        seen = seen_file.read_text().splitlines() if seen_file.exists() else []
+        if not calm.exists() and key not in seen and (only is None or any(key.startswith(item) for item in only)):
             with seen_file.open("a") as file:
                 file.write(key + "\n")
             doomed = key
@@ -159,7 +172,7 @@ def die_at(plan: Path) -> None:
 def make_parts(started: ev.SessionStarted) -> Parts:
     settings = wiring.settings_of(started)
     return Parts(
-        model=PlainModel(os.environ["CRASH_URL"]),
+        model=PlainModel(os.environ["CRASH_URL"], int(os.environ.get("CRASH_WINDOW", "0"))),
         sandboxes=Factory(wiring.spec(started, settings)),
         forge=lambda remote, source: wiring.make_forge(remote, source, settings),
         prompts=load_prompts(),

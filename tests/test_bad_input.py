@@ -163,8 +163,8 @@ def test_what_the_offline_agent_does_not_understand(program: Program, tmp_path: 
 def test_an_address_without_a_model_behind_it(program: Program, tmp_path: Path) -> None:
     program.env |= {"OPENAI_API_KEY": "sk-secret-word-0123", "OPENAI_BASE_URL": refused_url()}
     options = ("-p", "x", "--model", "openai/test", "--sandbox", "bubblewrap")
-    said = refused(program, "run", str(tmp_path / "good"), *options, code=1, sessions=1)
-    assert said.startswith("no model answered: openai/test:")
+    said = refused(program, "run", str(tmp_path / "good"), *options, code=4, sessions=1)
+    assert said.startswith("models: no model answered: openai/test:")
     for path in program.session.glob("*"):
         assert not path.is_file() or b"secret-word" not in path.read_bytes()
 

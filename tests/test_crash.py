@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from backspace_tui.config import BudgetSettings, Settings, WorkflowSettings
+from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.sessions import store
 from backspace_tui.sessions.errors import SessionError
@@ -125,7 +126,7 @@ def test_questions_plans_and_budgets_survive_kills(tmp_path: Path, mode: str) ->
     with scene(tmp_path, server, "process", mode=mode, settings=settings) as human:
         human.raises_budget = True
         human.until(lambda state: state.question is not None and state.question.about == "plan", "the plan")
-        human.answer("carefully please")
+        human.answer("yes, carefully please")
         human.until(lambda state: state.question is not None and state.question.about == "ask_user", "the question")
         human.answer("blue")
         human.until(lambda state: state.stage == "review" and state.stage_open, "the review")
@@ -133,7 +134,7 @@ def test_questions_plans_and_budgets_survive_kills(tmp_path: Path, mode: str) ->
         human.publish()
         human.until(lambda state: state.stage == "done" and state.stage_open, "the request")
     events = human.events()
-    assert [event.text for event in events if isinstance(event, ev.Answer)] == ["carefully please", "blue"]
+    assert [event.text for event in events if isinstance(event, ev.Answer)] == ["yes, carefully please", "blue"]
     assert sum(isinstance(event, ev.Question) for event in events) == 2
     pauses = [event.reason for event in events if isinstance(event, ev.Paused)]
     assert pauses
@@ -171,10 +172,11 @@ def test_no_model_answers_and_then_one_does(tmp_path: Path) -> None:
     with scene(tmp_path, Script(moody), "process", accept="all", headless=True) as human:
         human.start()
         state = human.ended()
-        assert (state.status, state.exit_code, state.stage) == ("failed", 1, "plan")
-        assert state.error
+        assert (state.status, state.exit_code, state.stage) == ("waiting", 4, "plan")
+        assert state.error == state.paused
+        assert state.paused.startswith("models: test: ")
         broken = False
-        human.start()
+        human.start(cmd.Resume())
         state = human.ended()
         assert (state.status, state.exit_code) == ("done", 0)
         assert state.commit

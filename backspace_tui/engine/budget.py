@@ -1,51 +1,57 @@
-"""When a session has spent what it may."""
+"""When a session has spent what it may, or is about to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal, NamedTuple
 
 from backspace_tui.config import BudgetSettings
 from backspace_tui.core import events as ev
-from backspace_tui.core.state import SessionState
+from backspace_tui.core.protocols import Estimate
+from backspace_tui.core.spending import REASON, Limits, Spent, count, extended, money
 
-REASON = "budget: "
+
+class Refusal(NamedTuple):
+    """Why a request may not be made, with the setting to raise; ``needs`` is what it may take of that limit."""
+
+    reason: str
+    limit: Literal["usd", "tokens", "minutes", "turns"]
+    needs: float = 0.0
+
+    def pause(self) -> ev.Paused:
+        """The pause that it leads to."""
+        return ev.Paused(reason=self.reason, limit=self.limit, needs=self.needs)
 
 
-def exceeded(budget: BudgetSettings, state: SessionState, events: Iterable[ev.AnyEvent]) -> str:
-    """Why no further model call may be made, with the setting to raise, or an empty string.
+def refusal(budget: BudgetSettings, spent: Spent, estimate: Estimate, now: datetime) -> Refusal | None:
+    """Why the request that ``estimate`` is of may not be made, or ``None``.
 
-    Each time the user resumes after such a pause the session gets the same amount once more. Minutes count the
-    time in which the agent worked.
+    A price that is not known counts nothing. Each time the user resumes after such a pause the session gets the same
+    amount once more.
     """
-    times = 1
-    paused_for_budget = False
-    minutes = 0.0
-    working_since = None
-    for event in events:
-        match event:
-            case ev.Paused(reason=reason):
-                paused_for_budget = reason.startswith(REASON)
-            case ev.Resumed():
-                times += paused_for_budget
-                paused_for_budget = False
-            case ev.ModelCalled():
-                working_since = event.time
-            case ev.ToolStarted(by="user"):
-                working_since = None
-            case ev.ModelReplied() | ev.ToolFinished():
-                if working_since is not None:
-                    minutes += (event.time - working_since).total_seconds() / 60
-                    working_since = event.time
-            case ev.StageFinished() | ev.SessionFinished():
-                working_since = None
-            case _:
-                pass
-    if budget.usd and state.usd >= budget.usd * times:
-        return f"{REASON}${state.usd:.2f} spent of ${budget.usd * times:.2f} ([budget] usd)"
-    if budget.tokens and state.tokens >= budget.tokens * times:
-        return f"{REASON}{state.tokens} tokens used of {budget.tokens * times} ([budget] tokens)"
-    if budget.turns and state.turns >= budget.turns * times:
-        return f"{REASON}{state.turns} turns taken of {budget.turns * times} ([budget] turns)"
-    if budget.minutes and minutes >= budget.minutes * times:
-        return f"{REASON}{minutes:.0f} minutes worked of {budget.minutes * times:g} ([budget] minutes)"
-    return ""
+    limits = extended(Limits(budget.usd, budget.tokens, budget.minutes, budget.turns), spent)
+    usd, tokens = estimate.usd or 0.0, estimate.tokens_in + estimate.tokens_out
+    if limits.usd is not None and _over(spent.usd, usd, limits.usd):
+        what = f"{money(spent.usd)} spent of {money(limits.usd)}"
+        return Refusal(_told(what, estimate, money(usd) if usd else "", "usd"), "usd", usd)
+    if limits.tokens is not None and _over(spent.tokens, tokens, limits.tokens):
+        what = f"{spent.tokens:,} tokens used of {limits.tokens:,.0f}"
+        return Refusal(_told(what, estimate, f"{tokens:,}" if tokens else "", "tokens"), "tokens", tokens)
+    if limits.turns is not None and spent.turns >= limits.turns:
+        return Refusal(f"{REASON}{spent.turns} turns taken of {limits.turns:,.0f} ([budget] turns)", "turns")
+    minutes = spent.minutes(now)
+    if limits.minutes is not None and minutes >= limits.minutes:
+        return Refusal(
+            f"{REASON}{count(minutes)} minutes worked of {count(limits.minutes)} ([budget] minutes)", "minutes"
+        )
+    return None
+
+
+def _over(spent: float, more: float, limit: float) -> bool:
+    # What comes from adding up floats is no reason to stop.
+    return spent >= limit or spent + more > limit * (1 + 1e-9)
+
+
+def _told(what: str, estimate: Estimate, more: str, setting: str) -> str:
+    request = f", and the next request to {estimate.model} may take {more}" if more else ""
+    return f"{REASON}{what}{request} ([budget] {setting})"

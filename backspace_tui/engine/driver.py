@@ -12,9 +12,10 @@ from backspace_tui.core import events as ev
 from backspace_tui.core.protocols import ModelUnavailable, RequestRefused, SandboxError, SandboxGone
 from backspace_tui.core.stages import AGENT_STAGES, MAX_ATTEMPTS, Stage, backoff
 from backspace_tui.core.terminal_text import clean
-from backspace_tui.engine import user_commands
-from backspace_tui.engine.job import Job, StageFailed, StageResult, Stopped, WaitsForPerson
+from backspace_tui.engine import found_secrets, user_commands
+from backspace_tui.engine.job import Job, StageFailed, StageResult, Stopped, TurnPaused, WaitsForPerson
 from backspace_tui.engine.stages import analyze, critique, done, implement, plan, prepare, publish, review, verify
+from backspace_tui.engine.turns import boundary
 from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.sessions.errors import SessionError, storage_error
 
@@ -71,7 +72,12 @@ def _run(job: Job, stage: Stage, failures: int) -> StageResult:
     try:
         if stage != "prepare":
             job.check_stop()
-        return RUN[stage](job)
+            found_secrets.learn(job)
+        while True:
+            try:
+                return RUN[stage](job)
+            except TurnPaused:
+                boundary(job)
     except Stopped as stop:
         if stop.quit or stage not in STOPPABLE:
             raise

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import msgspec
 
@@ -20,17 +21,22 @@ from backspace_tui.core.terminal_text import clean
 from backspace_tui.engine.audit import audited
 from backspace_tui.engine.driver import drive
 from backspace_tui.engine.job import Control, Job, Parts
+from backspace_tui.engine.masking import masked
 from backspace_tui.engine.recorder import Recorder
 from backspace_tui.engine.server import Server, handle
 from backspace_tui.engine.workspace import Workspace
 from backspace_tui.repository.bare import BareRepository
 from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.sessions.errors import LAST_WORDS, SessionError, storage_error
+from backspace_tui.sessions.ledger import Ledger
 from backspace_tui.sessions.log import EventLog
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.store import Lock, socket_path
 
 MakeParts = Callable[[ev.SessionStarted], Parts]
+
+NO_MODELS: Final = (("offline",), ("scripted",))
+"""What stands where a session has no language model, and so no costs."""
 
 
 def run(request: cmd.HostRequest, make_parts: MakeParts, ready: Callable[[cmd.HostReady], None]) -> int:
@@ -46,7 +52,7 @@ def run(request: cmd.HostRequest, make_parts: MakeParts, ready: Callable[[cmd.Ho
         # A new session that cannot be leaves no log.
         parts = make_parts(request.started) if request.started is not None else None
         log = EventLog.open(directory)
-        started = _first_event(log, request)
+        started = _first_event(log, request, parts)
         parts = parts or make_parts(started)
         job = _job(directory, request, started, log, parts)
         server = Server(job, socket_path(directory))
@@ -74,6 +80,7 @@ def run(request: cmd.HostRequest, make_parts: MakeParts, ready: Callable[[cmd.Ho
         job.workspace.close()
         server.close()
         job.objects.close()
+        job.repository.close()
         log.close()
         lock.release()
 
@@ -84,21 +91,21 @@ def _say_in_log(text: str) -> None:
         print(f"{LAST_WORDS}{text}", file=sys.stderr, flush=True)
 
 
-def _first_event(log: EventLog, request: cmd.HostRequest) -> ev.SessionStarted:
+def _first_event(log: EventLog, request: cmd.HostRequest, parts: Parts | None) -> ev.SessionStarted:
     if log.events:
         first = log.events[0]
         if isinstance(first, ev.SessionStarted):
             return first
         raise SessionError("this session's log does not begin with session_started; it cannot go on")
-    if request.started is None:
+    if request.started is None or parts is None:
         raise SessionError("this session never began; start a new one")
-    stored = log.append(request.started)
+    stored = log.append(masked(request.started, parts.redactor.redact))
     assert isinstance(stored, ev.SessionStarted)
     return stored
 
 
 def _job(directory: Path, request: cmd.HostRequest, started: ev.SessionStarted, log: EventLog, parts: Parts) -> Job:
-    recorder = Recorder(log)
+    recorder = Recorder(log, parts.redactor.redact)
     parts.progress.listener = lambda line: _notice(recorder, parts, line)
     git_dir = directory / "repo.git"
     repository = BareRepository.open(git_dir) if git_dir.exists() else BareRepository.create(git_dir)
@@ -114,9 +121,18 @@ def _job(directory: Path, request: cmd.HostRequest, started: ev.SessionStarted, 
         control=control,
         exit_when_waiting=request.exit_when_waiting,
         idle_timeout=request.idle_timeout,
+        ledger=_ledger(directory, started, log),
     )
     parts.progress.auditor = lambda audit: _tell(job, audit)
     return job
+
+
+def _ledger(directory: Path, started: ev.SessionStarted, log: EventLog) -> Ledger | None:
+    if started.models in NO_MODELS:
+        return None
+    ledger = Ledger.beside(directory, started)
+    ledger.catch_up(log.events)
+    return ledger
 
 
 def _notice(recorder: Recorder, parts: Parts, line: str) -> None:

@@ -17,13 +17,14 @@ def ask(
     *,
     about: Literal["ask_user", "plan", "budget"] = "ask_user",
     call_id: str = "",
+    after: int = 0,
 ) -> str:
-    """Log the question, unless it stands already, and wait for its answer.
+    """Log the question, unless it stands already behind the event ``after``, and wait for its answer.
 
     Raises:
         WaitsForPerson: the process does not wait; the question stays open in the log.
     """
-    asked = _asked(job, about, call_id, question)
+    asked = _asked(job, about, call_id, question, after)
     if asked is None:
         asked = job.recorder.emit(
             ev.Question(
@@ -34,14 +35,21 @@ def ask(
     answer = _answer(job, asked.seq)
     if answer is None:
         if job.exit_when_waiting:
-            raise WaitsForPerson(f"the agent asks: {asked.question}")
+            raise WaitsForPerson(f"the agent asks: {' '.join(_short(asked).split())}")
         wait(job, lambda: _answer(job, asked.seq) is not None)
         answer = _answer(job, asked.seq)
     return answer or ""
 
 
-def _asked(job: Job, about: str, call_id: str, question: str) -> ev.Question | None:
+def _short(question: ev.Question) -> str:
+    """The question in one line; a plan has been shown before its question."""
+    return question.question.partition("\n")[0] if question.about == "plan" else question.question
+
+
+def _asked(job: Job, about: str, call_id: str, question: str, after: int) -> ev.Question | None:
     for event in reversed(job.recorder.events):
+        if event.seq <= after:
+            return None
         # Models reuse the ids of their calls from turn to turn.
         if isinstance(event, ev.ModelReplied) and call_id:
             return None

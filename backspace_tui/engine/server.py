@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -57,12 +58,8 @@ def _handle(job: Job, command: cmd.AnyCommand, driven: bool) -> int:
             return recorder.state.last_seq
         case cmd.Say(text=text, about=about):
             return _say(job, text, about)
-        case cmd.Answer(text=text):
-            with recorder.changed:
-                question = recorder.state.question
-                if question is None:
-                    raise review.DecisionRefused("nothing is being asked")
-                return recorder.emit(ev.Answer(question=question.seq, text=job.parts.redactor.redact(clean(text)))).seq
+        case cmd.Answer(text=text, question=wanted):
+            return _answer(job, text, wanted)
         case cmd.Pause():
             with recorder.changed:
                 if recorder.state.paused or job.recorder.state.stage_now not in AGENT_STAGES:
@@ -96,6 +93,18 @@ def _say(job: Job, text: str, about: Literal["", "tests"]) -> int:
         kind = kind_of_message(job, text)
         text = job.parts.redactor.redact(clean(text))
         return job.recorder.emit(ev.Message(role="user", kind=kind, text=text, about=about)).seq
+
+
+def _answer(job: Job, text: str, wanted: int) -> int:
+    if not text.strip():
+        raise review.DecisionRefused("the answer is empty")
+    with job.recorder.changed:
+        question = job.recorder.state.question
+        if question is None:
+            raise review.DecisionRefused("nothing is being asked")
+        if wanted not in (0, question.seq):
+            raise review.DecisionRefused("that question is answered already; another one is open")
+        return job.recorder.emit(ev.Answer(question=question.seq, text=job.parts.redactor.redact(clean(text)))).seq
 
 
 def _stop(job: Job, *, quit: bool) -> int:
@@ -163,11 +172,16 @@ class Server:
         finally:
             os.umask(mask)
         self._listener.listen()
-        threading.Thread(target=self._accept, name="socket", daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, name="socket", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Stop listening and remove the socket."""
         self._path.unlink(missing_ok=True)
+        # Closed alone, a socket that a thread waits at keeps it waiting, or lets it serve what gets the same number.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(1.0)
         self._listener.close()
 
     def _accept(self) -> None:

@@ -64,11 +64,11 @@ class Reviewed(Message):
 
 
 class Replied(Message):
-    """A command was answered; ``error`` is one line, or empty."""
+    """A command was answered; ``error`` is one line, or empty. ``lost``: whether it was carried out is not known."""
 
-    def __init__(self, command: cmd.AnyCommand, seq: int, error: str) -> None:
+    def __init__(self, command: cmd.AnyCommand, seq: int, error: str, *, lost: bool = False) -> None:
         super().__init__()
-        self.command, self.seq, self.error = command, seq, error
+        self.command, self.seq, self.error, self.lost = command, seq, error, lost
 
 
 class Launched(Message):
@@ -246,7 +246,7 @@ class Sender:
         try:
             reply = self._ask(command, start=start)
         except SessionError as error:
-            self._post(Replied(command, 0, one_line(error)))
+            self._post(Replied(command, 0, one_line(error), lost=True))
         else:
             self._post(Replied(command, reply.seq, reply.error))
 

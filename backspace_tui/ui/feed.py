@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from backspace_tui.core import events as ev
+from backspace_tui.core.attempts import Attempts
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.ui.panes.transcript import Entry
 
@@ -39,6 +40,7 @@ class Feed:
         self._partial: dict[tuple[str, str], str] = {}
         self._edits: dict[str, list[ev.FileEdit]] = {}
         self._silent: set[str] = set()
+        self._attempts = Attempts()
 
     def feed(self, events: Iterable[ev.AnyEvent]) -> Fed:
         """The lines of ``events``, in order."""
@@ -50,6 +52,7 @@ class Feed:
         return Fed(thinking, sandbox, stream, bool(self._text))
 
     def _one(self, event: ev.AnyEvent, thinking: list[Entry], sandbox: list[Entry]) -> None:
+        told = self._attempts.tell(event)
         match event:
             case ev.AgentThinking(void=True):
                 self._text = ""
@@ -61,18 +64,21 @@ class Feed:
             case ev.ModelReplied():
                 self._text = self._text if self._kind == "thinking" else ""
                 thinking.extend(self._flush())
-                if text := clean(event.text).strip():
+                # A plan follows as a message of its own.
+                if event.stage != "plan" and (text := clean(event.text).strip()):
                     thinking.append(Entry(text, "thought", "think"))
             case ev.ModelFailed():
                 self._text = ""
-                again = (
-                    f", again in {event.retry_in:g} s" if event.retry_in is not None else ", the next model is asked"
-                )
-                thinking.append(_line("fall", f"{event.model} {event.reason}{again}", "warn"))
+                thinking.append(_line("fall", told, "warn"))
+            case ev.ModelCalled() if told:
+                thinking.append(_line("model", told, "accent"))
             case ev.Message():
                 thinking.extend(_message(event))
             case ev.Question():
-                thinking.append(_line("ask", event.question, "accent"))
+                # A plan has just been shown.
+                asked = event.question.partition("\n")[0] if event.about == "plan" else event.question
+                options = f" [{' / '.join(event.options)}]" if event.options else ""
+                thinking.append(_line("ask", asked + options, "accent"))
             case ev.Answer():
                 thinking.append(_line("you", event.text, "user"))
             case ev.Paused():
@@ -130,7 +136,7 @@ class Feed:
             sandbox.append(Entry(f"$ {text}", "user" if event.by == "user" else "strong"))
         if event.by == "user":
             thinking.append(_line("you", "a shell in the sandbox" if event.tool == "shell" else title, "user"))
-        elif event.tool not in _EDITORS:
+        elif event.tool not in _SILENT:
             thinking.append(_titled(title, event.tool))
 
     def _edit(self, event: ev.FileEdit, thinking: list[Entry]) -> None:
@@ -176,8 +182,8 @@ class Feed:
                 sandbox.append(Entry(f"{verdict}{code}", style))
 
 
-_EDITORS: Final = frozenset({"write_file", "write_files", "edit_file", "move_file", "delete_file"})
-"""Their effect is told by the edits that follow."""
+_SILENT: Final = frozenset({"write_file", "write_files", "edit_file", "move_file", "delete_file", "ask_user", "finish"})
+"""Their effect is told by the edits, the question or the closing words that follow."""
 
 
 def _decided(event: ev.Decision) -> str:
@@ -190,7 +196,7 @@ def _message(event: ev.Message) -> list[Entry]:
     text = clean(event.text).strip()
     if event.about == "tests":
         return [Entry("sent the tests' failing output", "user", "you")]
-    if event.about == "redo":  # its decision says it all
+    if event.about == "redo" or not text:  # its decision says it all
         return []
     match event.kind:
         case "prompt" | "steer":
@@ -199,6 +205,8 @@ def _message(event: ev.Message) -> list[Entry]:
             return [Entry(text, "text", "plan")]
         case "reply":
             return [Entry(text, "text", "says")]
+        case _ if event.about == "loop":
+            return [Entry(text, "warn", "loop")]
         case "feedback":
             return [Entry(text, "warn", "review")]
         case _:

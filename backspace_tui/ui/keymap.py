@@ -79,6 +79,9 @@ KEYS: Final[tuple[Key, ...]] = (
 PALETTE_KEY: Final = "ctrl+p"
 _ALWAYS: Final = frozenset({"ctrl+c", "ctrl+q"})
 
+TO_THE_LINE: Final = frozenset({"prompt", "search", "command"})
+"""Actions that lead to the prompt line: at once, since the keys that follow in one burst are text."""
+
 
 def applies(key: Key, *, replay: bool) -> bool:
     """Whether ``key`` does something in a live window, or in a replay."""
@@ -130,7 +133,9 @@ def _clash(keys: Mapping[str, str], overridden: Mapping[str, str]) -> tuple[str,
 def bindings(keys: Mapping[str, str], *, replay: bool) -> list[Binding]:
     """Textual's bindings for the keys in force. Leaving works from everywhere, also from the prompt line."""
     return [
-        Binding(single, key.action, key.text, show=False, id=key.id, priority=single in _ALWAYS)
+        Binding(
+            single, key.action, key.text, show=False, id=key.id, priority=single in _ALWAYS or key.action in TO_THE_LINE
+        )
         for key in KEYS
         if applies(key, replay=replay)
         for single in split(keys[key.id])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from backspace_tui.core.spending import MODELS, REASON, Spent, count, extended, limits_of, money
 from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.ui.file_tree import Filter
@@ -31,7 +31,7 @@ def of_session(state: SessionState, review: Review | None, *, position: str = ""
     parts = [Part(step, "title"), Part(bar, "muted", 6)]
     parts.append(_stage(state))
     parts.append(Part(_short_model(state.model), "muted", 4))
-    parts.append(Part(cost(state), "muted", 5))
+    parts.extend(budget(state))
     if review is not None and review.total:
         style = "good" if review.decided == review.total else "accent"
         parts.append(Part(f"{review.decided} of {review.total} decided", style, 1))
@@ -52,31 +52,60 @@ def _stage(state: SessionState) -> Part:
         case "new":
             return Part("starting", "muted")
         case "paused":
-            return Part(f"{stage} paused", "alert")
+            return Part(f"{stage} paused{_cause(state.paused)}", "alert")
         case "failed":
             return Part(f"failed: {clean(state.error)}" if state.error else "failed", "bad")
         case "stopped":
             return Part(f"{stage} stopped", "warn")
         case "waiting" if state.question is not None:
             return Part("waits for your answer", "alert")
+        case "waiting" if state.paused:
+            return Part(f"{stage} paused{_cause(state.paused)}", "alert")
         case "done":
             return Part("done", "good")
         case _:
             return Part(stage, "title")
 
 
-def cost(state: SessionState) -> str:
-    """What the models cost so far, of the budget if there is one."""
-    if not state.turns:
-        return ""
-    budget: Any = (state.started.settings if state.started else {}).get("budget", {})
-    limit = budget.get("usd") if isinstance(budget, Mapping) else None
-    text = f"${state.usd:.2f}"
-    if isinstance(limit, int | float) and limit > 0:
-        text += f" of ${limit:.2f}"
-    if state.unpriced:
-        text = f"{state.tokens:,} tokens" if not state.usd else f"{text} + {state.unpriced} unpriced"
-    return text
+def _cause(reason: str) -> str:
+    """Why the program paused itself, in a word or two."""
+    if reason.startswith(REASON):
+        return ": budget"
+    return ": no model answers" if reason.startswith(MODELS) else ""
+
+
+def budget(state: SessionState) -> list[Part]:
+    """What the models took so far, of what they may take; what gets near its limit stays longest."""
+    spent = state.spent
+    if not spent.turns and not spent.tokens:
+        return []
+    limits = extended(limits_of(state.started.settings if state.started else {}), spent)
+    minutes = spent.minutes(state.last_time)
+    shown = [_tokens(spent.tokens, limits.tokens)] if limits.tokens or (spent.unpriced and not spent.usd) else []
+    if spent.usd or not spent.unpriced:
+        shown.insert(0, _dollars(spent, limits.usd))
+    if limits.turns:
+        shown.append(_limited(f"{spent.turns} of {limits.turns:,.0f} turns", spent.turns / limits.turns, 7))
+    if limits.minutes:
+        shown.append(_limited(f"{minutes:.0f} of {count(limits.minutes)} min", minutes / limits.minutes, 7))
+    return shown
+
+
+def _dollars(spent: Spent, limit: float | None) -> Part:
+    fine = limit is not None and limit < 0.1
+    text = money(spent.usd) if fine else f"${spent.usd:.2f}"
+    text += f" of {money(limit)}" if limit else ""
+    text += f" + {spent.unpriced} unpriced" if spent.unpriced else ""
+    return _limited(text, spent.usd / limit if limit else 0.0, 5)
+
+
+def _tokens(tokens: int, limit: float | None) -> Part:
+    text = f"{tokens:,} of {limit:,.0f} tokens" if limit else f"{tokens:,} tokens"
+    return _limited(text, tokens / limit if limit else 0.0, 5)
+
+
+def _limited(text: str, share: float, rank: int) -> Part:
+    return Part(text, "warn", 3) if share >= 0.8 else Part(text, "muted", rank)
 
 
 def _verified(state: SessionState) -> Part:

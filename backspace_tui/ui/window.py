@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -17,6 +19,7 @@ from textual.screen import Screen
 from backspace_tui.paths import config_file, resource_dir
 from backspace_tui.ui import keymap, styles, themes
 from backspace_tui.ui.launch import Launch
+from backspace_tui.ui.panes.line_view import LineView
 from backspace_tui.ui.screens.workspace import Workspace
 
 _HANGUP_SECONDS: Final = 2.0
@@ -69,6 +72,25 @@ class BackspaceApp(App[int]):
 
     def get_default_screen(self) -> Screen[Any]:
         return Workspace(self.launch, self.keys)
+
+    pressed = ""
+    pressed_at = 0.0
+    pressed_in_pane = False
+    """The last key, when it was, by the monotonic clock, and whether it was for a pane."""
+    in_key = False
+    """Whether a key is being handled right now."""
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and self.screen_stack:
+            if isinstance(self.screen, Workspace):
+                self.screen.before_key(event)
+            self.pressed, self.pressed_at = event.key, time.monotonic()
+            self.pressed_in_pane = isinstance(self.focused, LineView)
+            self.in_key = True
+        try:
+            await super().on_event(event)
+        finally:
+            self.in_key = False
 
     def on_mount(self) -> None:
         loop = asyncio.get_running_loop()

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from backspace_tui.config import BudgetSettings
 from backspace_tui.core import events as ev
-from backspace_tui.core.protocols import ToolCall
+from backspace_tui.core.protocols import Estimate, ToolCall
 from backspace_tui.core.state import fold
-from backspace_tui.engine.budget import exceeded
+from backspace_tui.engine.budget import refusal
 from backspace_tui.engine.context import conversation
 from backspace_tui.sessions.why import why
 
@@ -63,10 +63,14 @@ def test_it_is_no_answer_to_a_call_of_the_models() -> None:
 
 
 def test_its_time_is_not_the_agents() -> None:
-    events = numbered(ev.ModelCalled(model="m"), replied("1"), done("1"), *mine(), minutes=10)
+    tool = ev.ToolStarted(call_id="1", tool="x")
+    events = numbered(ev.ModelCalled(model="m"), replied("1"), tool, done("1"), *mine(), minutes=10)
     state = fold(events)
-    assert exceeded(BudgetSettings(minutes=21), state, events) == ""
-    assert exceeded(BudgetSettings(minutes=19), state, events).startswith("budget: 20 minutes")
+    request, now = Estimate("m"), state.last_time + timedelta(hours=1)
+    assert refusal(BudgetSettings(minutes=21), state.spent, request, now) is None
+    refused = refusal(BudgetSettings(minutes=19), state.spent, request, now)
+    assert refused is not None
+    assert refused.reason == "budget: 20 minutes worked of 19 ([budget] minutes)"
 
 
 def test_why_names_the_user() -> None:

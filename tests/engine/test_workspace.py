@@ -20,7 +20,7 @@ from backspace_tui.core.state import fold
 from backspace_tui.core.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Entry, File
 from backspace_tui.engine import driver, rejections
 from backspace_tui.engine.context import conversation
-from backspace_tui.engine.job import Control, Job, Parts
+from backspace_tui.engine.job import Control, Job, Parts, WaitsForPerson
 from backspace_tui.engine.recorder import Recorder
 from backspace_tui.engine.rollback import roll_back
 from backspace_tui.engine.server import handle
@@ -144,6 +144,7 @@ def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]
     yield made
     made.job.workspace.close()
     made.job.objects.close()
+    made.job.repository.close()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -381,7 +382,8 @@ def test_where_no_other_sandbox_can_be_had_the_call_is_tried_again_later(
     assert (died.outcome, died.detail) == ("retry", "the engine is starting again")
     assert [open_call.id for open_call in conversation(job.recorder.events).open_calls] == [call.id]
     monkeypatch.setattr(job.parts.sandboxes, "open", opened)
-    assert driver._run(job, "implement", 1).outcome == "failed"  # for want of a model, after the call
+    with pytest.raises(WaitsForPerson, match="no model here"):  # after the call
+        driver._run(job, "implement", 1)
     assert "made" in session.work()
 
 

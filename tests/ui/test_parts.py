@@ -162,7 +162,7 @@ def test_void_text_leaves_nothing() -> None:
         [ev.AgentThinking(text="half"), ev.AgentThinking(void=True), ev.ModelFailed(model="claude", reason="529")]
     )
     assert fed.stream is None
-    assert [(entry.label, entry.text) for entry in fed.thinking] == [("fall", "claude 529, the next model is asked")]
+    assert [(entry.label, entry.text) for entry in fed.thinking] == [("fall", "claude: 529; the next model is asked")]
 
 
 def test_output_in_pieces_is_joined_to_lines() -> None:
@@ -172,6 +172,16 @@ def test_output_in_pieces_is_joined_to_lines() -> None:
     done = ev.ToolFinished(call_id="c", tool="run_command", ok=False, text="", exit_code=3, seconds=1)
     lines += [entry.text for entry in feed.feed([done]).sandbox]
     assert lines == ["ab", "c", "d", "exit 3  1.0 s"]
+
+
+def test_a_loop_is_told_as_one() -> None:
+    told = [
+        ev.Message(role="program", kind="feedback", about="loop", text="You are going in circles"),
+        ev.Message(role="program", about="loop", text="The agent was ended"),
+        ev.Message(role="program", kind="feedback", text="Mend the test"),
+        ev.Message(role="program", kind="compacted", text="The agent's older turns are shortened"),
+    ]
+    assert [entry.label for entry in Feed().feed(told).thinking] == ["loop", "loop", "review", "note"]
 
 
 # Status

@@ -171,7 +171,9 @@ async def test_prompt_steers_answers_and_commands(host: Host) -> None:
         sample.emit("implement", ev.Question(question="Which currency?", options=("euro", "dollar")))
         await window.until(lambda: "Which currency?" in window.text(), "the question")
         await window.press("2", "enter")
-        await window.until(lambda: cmd.Answer(text="dollar") in host.commands, "the answer")
+        await window.until(
+            lambda: any(isinstance(sent, cmd.Answer) and sent.text == "dollar" for sent in host.commands), "the answer"
+        )
         await window.until(lambda: not window.workspace.question.display)
         await window.press("i", *"/nothing", "enter")
         await window.until(lambda: "is no command" in window.workspace.status.text)

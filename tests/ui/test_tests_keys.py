@@ -116,7 +116,7 @@ async def test_the_failing_output_is_sent_once_and_only_when_it_is_of_what_is_ac
     (said,) = [command for command in host.commands if isinstance(command, cmd.Say)]
     assert said.about == "tests"
     assert "$ pytest -q   (newly fails, exit 1)" in said.text
-    assert said.text.endswith(OUTPUT.rstrip("\n"))
+    assert said.text.endswith("\n".join(f"> {line}" for line in OUTPUT.rstrip("\n").split("\n")))
     assert len(said.text) < 7000
 
 

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from collections.abc import Sequence
+from typing import Final
 
 from backspace_tui.core import events as ev
+from backspace_tui.core.protocols import ChatMessage, ModelRequest
 from backspace_tui.core.stages import MAX_REVISIONS
 from backspace_tui.core.terminal_text import clean, clip
-from backspace_tui.core.trees import EXECUTABLE, REGULAR
+from backspace_tui.core.trees import EXECUTABLE, REGULAR, Entry, FileChange
+from backspace_tui.engine.context import heard_text
+from backspace_tui.engine.fitting import FULL, estimated
 from backspace_tui.engine.job import Job, StageResult
+from backspace_tui.engine.reached import Changed, reach
 from backspace_tui.engine.tools.base import shown
 from backspace_tui.engine.turns import ask_again, ask_text
 
-DIFF_LIMIT = 60_000
+DIFF_LIMIT: Final = 60_000
+SAID_LIMIT: Final = 8_000
+TEXTS_LIMIT: Final = 30_000_000
+"""Bytes of the files in which new names are looked for."""
+
+LEAST: Final = 300
+"""Characters of a file's diff below which it is not worth showing."""
+
+NAMED: Final = 50
 REPAIR = "Answer again. The first line is APPROVE or REVISE and nothing else; after REVISE say what to mend."
 
 
@@ -22,11 +35,12 @@ def run(job: Job) -> StageResult:
         return StageResult("ok", "nothing was changed")
     if feedback := _given(job):
         return StageResult("revise", feedback[:200])
-    request = _request(job)
-    answer = ask_text(job, "critique", request)
+    case = _Case(job)
+    request = _fitting(job, case)
+    answer = ask_text(job, "critique", request, case.text)
     approved, feedback = verdict(answer)
     if approved is None:
-        approved, feedback = verdict(ask_again(job, "critique", request, answer, REPAIR))
+        approved, feedback = verdict(ask_again(job, "critique", request, answer, REPAIR, case.text))
     if approved is False and job.state.revisions < MAX_REVISIONS:
         job.recorder.emit(ev.Message(role="program", kind="feedback", text=job.parts.redactor.redact(clean(feedback))))
         return StageResult("revise", feedback[:200])
@@ -38,7 +52,7 @@ def _given(job: Job) -> str:
     for event in reversed(job.recorder.events):
         if isinstance(event, ev.StageFinished):
             break
-        if isinstance(event, ev.Message) and event.kind == "feedback":
+        if isinstance(event, ev.Message) and event.kind == "feedback" and not event.about:
             return event.text
     return ""
 
@@ -54,39 +68,113 @@ def verdict(answer: str) -> tuple[bool | None, str]:
     return None, answer
 
 
-def _request(job: Job) -> str:
-    state = job.state
-    diff, new_files = [], []
-    for change in job.objects.changes(state.base_tree, state.work_tree):
-        if change.old is None:
-            new_files.append(change.path)
-        diff.append(f"--- {shown(change.path)}\n" + clean(job.objects.sides(change)[2]))
-    prompts = [
+class _Case:
+    """What the critique is given; all of it but the diff is short."""
+
+    def __init__(self, job: Job) -> None:
+        state, redact = job.state, job.parts.redactor.redact
+        changes = job.objects.changes(state.base_tree, state.work_tree)
+        self._diffs = [(shown(change.path), redact(clean(job.objects.sides(change)[2]))) for change in changes]
+        before = [
+            f"# Request\n{_prompts(job)}",
+            *_section("# What the user said meanwhile", clip(_said(job), SAID_LIMIT)),
+            f"# Plan\n{state.plan or '(none)'}",
+            *_section("# Your earlier feedback, which the agent has worked on since", _earlier(job)),
+        ]
+        after = _section("# New files, functions and classes, and which files mention them", _reached(job, changes))
+        self._before, self._after = redact("\n\n".join(before)), redact("\n\n".join(after))
+
+    def text(self, limit: int = 0) -> str:
+        """The request, in about ``limit`` characters if one is given: it is the diff that is cut."""
+        others = len(self._before) + len(self._after)
+        room = min(DIFF_LIMIT, max(limit - others, 0)) if limit else DIFF_LIMIT
+        return "\n\n".join(filter(None, (self._before, f"# Changes\n{fair(self._diffs, room)}", self._after)))
+
+
+def _fitting(job: Job, case: _Case) -> str:
+    """The request, so long as the model's window allows."""
+    text = case.text()
+    opening = (ChatMessage("system", job.parts.prompts["critique"]), ChatMessage("user", text))
+    estimate = estimated(job, ModelRequest(opening, "critique"))
+    full = estimate.window * FULL
+    return case.text(int(len(text) * full / estimate.tokens_in)) if 0 < full < estimate.tokens_in else text
+
+
+def fair(diffs: Sequence[tuple[str, str]], limit: int) -> str:
+    """The diffs of files (their paths and texts) in about ``limit`` characters.
+
+    Short ones stay whole, and what they leave is shared by the long ones; where nothing much is left, files are only
+    named.
+    """
+    share = limit
+    left, count = limit, len(diffs)
+    for length in sorted(len(text) for _, text in diffs):
+        share = left // count
+        if length > share:
+            break
+        left, count = left - length, count - 1
+        share = max(share, length)
+    told = list(diffs) if share >= LEAST else list(diffs[: limit // LEAST])
+    parts = [f"--- {path}\n{clip(text, max(share, LEAST))}" for path, text in told]
+    if rest := [path for path, _ in diffs[len(told) :]]:
+        parts.append(
+            f"({len(rest)} more files changed: {', '.join(rest[:NAMED])}{' ...' if len(rest) > NAMED else ''})"
+        )
+    return "\n".join(part.rstrip("\n") for part in parts)
+
+
+def _section(head: str, body: str) -> list[str]:
+    return [f"{head}\n{body}"] if body else []
+
+
+def _prompts(job: Job) -> str:
+    follow_ups = [
         event.text
         for event in job.recorder.events
         if isinstance(event, ev.Message) and event.kind == "prompt" and not event.about
     ]
-    parts = [
-        "# Request\n" + "\n\n".join([job.started.prompt, *prompts]),
-        f"# Plan\n{state.plan or '(none)'}",
-        f"# Changes\n{clip(''.join(diff), DIFF_LIMIT)}",
-    ]
-    if new_files:
-        parts.append("# New files, and which files mention them\n" + _mentions(job, new_files))
-    return job.parts.redactor.redact("\n\n".join(parts))
+    return "\n\n".join([job.started.prompt, *follow_ups])
 
 
-def _mentions(job: Job, new_files: list[str]) -> str:
-    """Whether anything uses a new file, as far as its name tells: for the critique to judge."""
-    texts = {
-        path: job.objects.blob(entry.oid)
-        for path, entry in job.objects.entries(job.state.work_tree).items()
-        if entry.mode in (REGULAR, EXECUTABLE) and job.objects.size(entry.oid) < 200_000
-    }
-    lines = []
-    for path in new_files[:50]:
-        stem = PurePosixPath(path).stem.encode("utf-8", "surrogateescape")
-        users = [other for other, data in texts.items() if other != path and stem in data]
-        named = ", ".join(shown(other) for other in users[:5])
-        lines.append(f"{shown(path)}: {named or 'no other file mentions it'}")
-    return clean("\n".join(lines))
+def _said(job: Job) -> str:
+    """What the user steered, rejected and commented."""
+    said = []
+    for event in job.recorder.events:
+        match event:
+            case ev.Message(role="user", kind="steer") | ev.Decision() | ev.GitOperation():
+                said.append(clip(heard_text(event), 1_500))
+            case _:
+                pass
+    return "\n\n".join(filter(None, said))
+
+
+def _earlier(job: Job) -> str:
+    """What the last critique of the same request found."""
+    last = ""
+    for event in job.recorder.events:
+        match event:
+            case ev.Message(kind="prompt"):
+                last = ""
+            case ev.Message(kind="feedback", about="", text=text):
+                last = text
+            case _:
+                pass
+    return clip(last, 4_000)
+
+
+def _reached(job: Job, changes: Sequence[FileChange]) -> str:
+    files, texts, left = [], {}, TEXTS_LIMIT
+    for change in changes:
+        if _plain(job, change.new):
+            old = job.objects.blob(change.old.oid) if change.old is not None and _plain(job, change.old) else None
+            new = job.objects.blob(change.new.oid) if change.new is not None else b""
+            files.append(Changed(change.path, old, new))
+    for path, entry in job.objects.entries(job.state.work_tree).items():
+        if _plain(job, entry) and job.objects.size(entry.oid) <= left:
+            texts[path] = job.objects.blob(entry.oid)
+            left -= len(texts[path])
+    return clean("\n".join(reach(files, texts)))
+
+
+def _plain(job: Job, entry: Entry | None) -> bool:
+    return entry is not None and entry.mode in (REGULAR, EXECUTABLE) and job.objects.size(entry.oid) < 200_000

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 from backspace_tui.core import events as ev
-from backspace_tui.core.protocols import Audit, ChatMessage, ModelRequest, SandboxError, SandboxGone, ToolCall
+from backspace_tui.core.protocols import Audit, SandboxError, SandboxGone, ToolCall
 from backspace_tui.core.terminal_text import clean, clip
 from backspace_tui.engine import questions, rejections, services
 from backspace_tui.engine.audit import audited
 from backspace_tui.engine.context import Conversation, conversation
+from backspace_tui.engine.fitting import Frame, drafted, shorter
 from backspace_tui.engine.job import Job, StageResult, Stopped
+from backspace_tui.engine.loops import loop
 from backspace_tui.engine.output import CommandOutput
-from backspace_tui.engine.stages.analyze import briefing
+from backspace_tui.engine.stages.analyze import asked, material
 from backspace_tui.engine.tools import TOOLS
 from backspace_tui.engine.tools.base import TEXT_LIMIT, Tool, ToolContext, ToolError, ToolOutcome
 from backspace_tui.engine.turns import ask, boundary
@@ -37,20 +41,50 @@ def run(job: Job) -> StageResult:
         job.check_stop()
         rejections.carry_out(job)
         boundary(job)
-        events = job.recorder.events
-        messages = _opening(job) + conversation(events).messages
-        tools = tuple(tool.schema() for tool in TOOLS.values())
-        ask(job, ModelRequest(messages, "implement", tools), heard=events[-1].seq)
+        if ended := _circles(job):
+            settle(job)
+            return StageResult("ok", ended)
+        _next_turn(job)
 
 
-def _opening(job: Job) -> tuple[ChatMessage, ...]:
-    plan = f"\n\n# Plan\n{job.state.plan}" if job.state.plan else ""
-    return ChatMessage("system", job.parts.prompts["implement"]), ChatMessage("user", briefing(job) + plan)
+def _next_turn(job: Job) -> None:
+    frame = _frame(job)
+    draft = drafted(job, frame)
+    ask(job, draft.request, draft.heard, lambda: shorter(job, frame))
+
+
+def _frame(job: Job) -> Frame:
+    plan = f"# Plan\n{job.state.plan}" if job.state.plan else ""
+    tools = tuple(tool.schema() for tool in TOOLS.values())
+    return Frame(job.parts.prompts["implement"], asked(job), material(job), plan, tools)
+
+
+def _circles(job: Job) -> str:
+    """Tell an agent that goes in circles, and the human when that was in vain; returns how the stage ends, if it does.
+
+    A crash between telling the human and the end of the stage tells nobody twice.
+    """
+    found = loop(job.recorder.events)
+    if found is None:
+        return ""
+    redact = job.parts.redactor.redact
+    if found.step == "tell":
+        text = redact(clean(found.told))
+        job.recorder.emit(ev.Message(role="program", kind="feedback", about="loop", text=text))
+        return ""
+    if not any(isinstance(event, ev.Message) and event.about == "loop" for event in _since_reply(job)):
+        job.recorder.emit(ev.Message(role="program", about="loop", text=redact(clean(found.closing))))
+    return f"ended: {found.what}"
+
+
+def _since_reply(job: Job) -> Iterator[ev.AnyEvent]:
+    """The events after the agent's last turn, the newest first."""
+    return takewhile(lambda event: not isinstance(event, ev.ModelReplied), reversed(job.recorder.events))
 
 
 def _finished(talk: Conversation) -> bool:
     """The last turn called ``finish`` or no tool at all, and nobody has said anything since."""
-    if talk.last_reply is None or (talk.messages and talk.messages[-1].role == "user"):
+    if talk.last_reply is None or talk.entries[-1].message.role == "user":
         return False
     calls = talk.last_reply.tool_calls
     return not calls or any(TOOLS[call.name].ends_turn for call in calls if call.name in TOOLS and call.arguments)

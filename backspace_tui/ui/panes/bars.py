@@ -1,4 +1,4 @@
-"""The lines at the edge of the screen: tabs, open question, prompt and status."""
+"""The lines at the edge of the screen: tabs, prompt and status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from backspace_tui.core import events as ev
 from backspace_tui.core.terminal_text import clean
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ PANES: Final[tuple[tuple[str, str], ...]] = (
     ("sandbox", "Sandbox"),
 )
 _MESSAGE_SECONDS: Final = 6.0
+_MARKS: Final = {"prompt": "> ", "answer": "? ", "search": "/ "}
+_HINTS: Final = {"answer": "your answer", "search": ""}
 
 
 class Part(NamedTuple):
@@ -65,35 +66,6 @@ class TabBar(_Bar):
             text.append(title, styles["title" if pane == self.active else "muted"])
             text.append("   ")
         return text
-
-
-class QuestionBar(Static):
-    """The open question with its options; hidden while there is none."""
-
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id, markup=False)
-        self.question: ev.Question | None = None
-        self.display = False
-
-    def ask(self, question: ev.Question | None) -> None:
-        if question == self.question:
-            return
-        self.question = question
-        self.display = question is not None
-        if question is not None:
-            styles = cast("BackspaceApp", self.app).line_styles
-            text = Text(clean(question.question).strip(), styles["strong"])
-            for number, option in enumerate(question.options, start=1):
-                text.append(f"\n{number} ", styles["key"])
-                text.append(" ".join(clean(option).split()), styles["text"])
-            self.update(text)
-
-    def answer(self, typed: str) -> str:
-        """What ``typed`` means: an option's number stands for the option."""
-        options = self.question.options if self.question is not None else ()
-        if typed.isdecimal() and 0 < int(typed) <= len(options):
-            return options[int(typed) - 1]
-        return typed
 
 
 class PromptInput(Input):
@@ -134,8 +106,10 @@ class PromptBar(Horizontal):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self.purpose = "prompt"
-        self._draft = ""
+        self.purpose = self.home = "prompt"
+        self._question = 0
+        self._hint = ""
+        self._drafts: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         yield Static("> ", id="prompt-mark", markup=False)
@@ -145,29 +119,53 @@ class PromptBar(Horizontal):
     def input(self) -> PromptInput:
         return self.query_one("#prompt-input", PromptInput)
 
-    def use_for(self, purpose: str, mark: str = "> ") -> None:
-        """Take the line for another purpose; a half-written prompt comes back later."""
+    def use_for(self, purpose: str) -> None:
+        """Take the line for another purpose; a half-written prompt or answer comes back later."""
         if purpose == self.purpose:
             return
-        if self.purpose == "prompt":
-            self._draft = self.input.value
+        if self.purpose != "search":
+            self._drafts[self.purpose] = self.input.value
         self.purpose = purpose
-        self.input.value = self._draft if purpose == "prompt" else ""
+        self.input.value = self._drafts.pop(purpose, "")
         self.input.cursor_position = len(self.input.value)
-        self.query_one("#prompt-mark", Static).update(mark)
+        self.query_one("#prompt-mark", Static).update(_MARKS[purpose])
+        self.hint(self._hint)
+
+    def expect(self, question: int, *, now: bool) -> None:
+        """The line is for the answer to this question (0: to none), ``now`` or once it was sent or left.
+
+        An answer that was begun for another question is not the answer to this one.
+        """
+        if question == self._question:
+            return
+        if self.purpose == "answer":
+            self.input.value = ""
+        self._drafts.pop("answer", None)
+        self._question = question
+        self.home = "answer" if question else "prompt"
+        if self.purpose != "search" and (now or not question):
+            self.use_for(self.home)
+            self._drafts.pop("answer", None)
+
+    def give_back(self, text: str) -> None:
+        """What was sent and not taken stands in the line again, unless there is something else by now."""
+        if self.purpose != "search" and not self.input.value:
+            self.input.value = text
+            self.input.cursor_position = len(text)
 
     def hint(self, text: str) -> None:
-        """What stands in the empty line."""
-        self.input.placeholder = text
+        """What stands in the empty line when it is for prompts."""
+        self._hint = text
+        self.input.placeholder = _HINTS.get(self.purpose, text)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         text = event.value.strip()
         purpose = self.purpose
-        if purpose == "prompt" and text:
+        if purpose != "search" and text:
             self.input.remember(text)
         self.input.value = ""
-        self.use_for("prompt")
+        self.use_for(self.home)
         self.post_message(self.Sent(purpose, text))
 
 

@@ -18,10 +18,11 @@ from backspace_tui.ui.bridge import Background, Done, Failed
 from backspace_tui.ui.desk import Desk
 from backspace_tui.ui.keymap import bindings
 from backspace_tui.ui.launch import Launch
-from backspace_tui.ui.panes.bars import PANES, PromptBar, QuestionBar, StatusBar, TabBar
+from backspace_tui.ui.panes.bars import PANES, PromptBar, StatusBar, TabBar
 from backspace_tui.ui.panes.diff import DiffView
 from backspace_tui.ui.panes.files import FilesView
 from backspace_tui.ui.panes.line_view import LineView
+from backspace_tui.ui.panes.question import QuestionBar
 from backspace_tui.ui.panes.thinking import SandboxView, ThinkingView
 from backspace_tui.ui.panes.transcript import Entry
 
@@ -108,6 +109,7 @@ class WorkspaceBase(Screen[None]):
             _show(self.pane(name), width >= WIDE or name == self._pane)
         _show(self.query_one("#side"), width >= WIDE or self._pane in ("thinking", "sandbox"))
         self.tabs.activate(self._pane)
+        self.question.fit()
 
     def pane(self, name: str) -> LineView:
         """A pane by its name."""
@@ -160,8 +162,12 @@ class WorkspaceBase(Screen[None]):
         self.status.show(
             status.of_session(self.desk.state, self.desk.review, position=self.position, shown=self.files.filter)
         )
-        if not self.launch.replay:
-            self.question.ask(self.desk.state.question)
+        if not self.launch.replay and self.question.ask(self.desk.state.question):
+            self.question_changed()
+
+    def question_changed(self) -> None:
+        """Another question is open, or none any more."""
+        raise NotImplementedError
 
     def on_done(self, message: Done) -> None:
         message.deliver()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from backspace_tui.core import commands as cmd
+from backspace_tui.core.stages import AGENT_STAGES
 from backspace_tui.ui.bridge import Background, Replied, Sender
 from backspace_tui.ui.diff_rows import HunkView
 from backspace_tui.ui.keymap import split
@@ -40,7 +41,9 @@ class Deciding(Navigation):
     def decidable(self) -> HunkView | None:
         """The hunk at the cursor, if a decision about it can be made now; else that is said."""
         view = self.diff.hunk
-        if view is None or self.sender is None:
+        if self.unseen:
+            self.say(f"{split(self.keys['pane.diff'])[0]}: look at the hunk first", "muted")
+        elif view is None or self.sender is None:
             self.say("no hunk here", "muted")
         elif view.id in self.desk.busy_hunks:
             self.say("a decision about this hunk is under way: one moment", "muted")
@@ -49,6 +52,11 @@ class Deciding(Navigation):
         else:
             return view
         return None
+
+    @property
+    def unseen(self) -> bool:
+        """Whether the hunk at the cursor is behind a pane that has nothing to do with it."""
+        return not self.wide and self._pane in ("thinking", "sandbox")
 
     # Decisions
 
@@ -135,6 +143,9 @@ class Deciding(Navigation):
         path = self.diff.path
         hunks, left = self.desk.sweep(path)
         file = self.desk.file(path)
+        if self.unseen:
+            self.say(f"{split(self.keys['pane.diff'])[0]}: look at the file first", "muted")
+            return
         if self.sender is None or not (hunks or left) or file is None:
             self.say("nothing in this file is undecided", "muted")
             return
@@ -165,6 +176,8 @@ class Deciding(Navigation):
         def written(text: str | None) -> None:
             if text:
                 self.send(cmd.Decide(hunks=(unit,), action="comment", comment=text))
+                when = "at its next turn" if self.desk.state.stage_now in AGENT_STAGES else "with what you ask for next"
+                self.say(f"the agent reads it {when}", "muted")
 
         self.app.push_screen(
             LineDialog(f"Comment on {self._unit_name(unit)}", "what should the agent know about it?"), written
@@ -208,6 +221,8 @@ class Deciding(Navigation):
         self.diff.mark_busy(self.desk.deciding)
         if message.error:
             self.say(self.refused(message.command, message.error), "bad")
+            if isinstance(message.command, cmd.Say) and not (message.command.about or message.lost):
+                self.prompt.give_back(message.command.text)
         self.answered(message.seq)
 
     def refused(self, command: cmd.AnyCommand, error: str) -> str:

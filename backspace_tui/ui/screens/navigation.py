@@ -152,12 +152,12 @@ class Navigation(Searching):
         elif self.launch.replay:
             self.activate("diff")
         else:
-            self.prompt.input.focus()
+            self.set_focus(self.prompt.input)
 
     def action_back(self) -> None:
         self.status.unsay()
-        if self.prompt.purpose != "prompt":
-            self.prompt.use_for("prompt")
+        if self.prompt.purpose != self.prompt.home:
+            self.prompt.use_for(self.prompt.home)
             self.prompt.display = not self.launch.replay
         elif self.focused is self.diff and self.diff.end_range():
             return
@@ -172,10 +172,10 @@ class Navigation(Searching):
         else:
             self.active_pane.focus()
             if message.text:
-                self.entered(message.text)
+                self.entered(message.text, answers=message.purpose == "answer")
 
-    def entered(self, text: str) -> None:
-        """A line was entered for the session."""
+    def entered(self, text: str, *, answers: bool = False) -> None:
+        """A line was entered for the session; ``answers`` what the agent asks."""
         raise NotImplementedError
 
     def action_help(self) -> None:

@@ -33,8 +33,8 @@ class Searching(Showing):
 
     def action_search(self) -> None:
         self.prompt.display = True
-        self.prompt.use_for("search", "/ ")
-        self.prompt.input.focus()
+        self.prompt.use_for("search")
+        self.set_focus(self.prompt.input)
 
     def action_search_next(self, direction: int) -> None:
         if not self._search:

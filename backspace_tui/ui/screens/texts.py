@@ -30,6 +30,7 @@ COMMANDS: Final[tuple[tuple[str, str], ...]] = (
     ("/pr", "verify, commit and open the pull request"),
     ("/pause", "the agent takes no further turn"),
     ("/resume", "the agent goes on"),
+    ("/plan", "edit the plan that waits for your word in $EDITOR"),
     ("/stop", "end the agent's work; the review keeps what there is"),
     ("/shell", "a shell in the agent's sandbox; !COMMAND runs one command there"),
     ("/help", "all keys"),

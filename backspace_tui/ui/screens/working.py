@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
+from backspace_tui.core.stages import AGENT_STAGES
 from backspace_tui.sessions.failing import FAILURES, request
 from backspace_tui.ui.bridge import Launched, start_session
 from backspace_tui.ui.keymap import split
 from backspace_tui.ui.panes.transcript import Entry
-from backspace_tui.ui.screens.editing import EditFailed, Editing, released
+from backspace_tui.ui.screens.answering import Answering
+from backspace_tui.ui.screens.editing import EditFailed, released
 
 
-class Working(Editing):
+class Working(Answering):
     """What sets the agent, the tests and the forge to work."""
 
     asked_verdict = False
@@ -110,7 +112,9 @@ class Working(Editing):
     def action_stop(self) -> None:
         from backspace_tui.ui.screens.dialogs import ConfirmDialog
 
-        if self.sender is None or self.desk.state.status != "running":
+        state = self.desk.state
+        works = state.status in ("running", "paused", "waiting") and state.stage_now in AGENT_STAGES
+        if self.sender is None or not works:
             self.say("the agent is not working", "muted")
             return
 
@@ -125,7 +129,7 @@ class Working(Editing):
 
     def action_command(self) -> None:
         """Begin a command for the agent's sandbox on the prompt line."""
-        self.prompt.input.focus()
+        self.set_focus(self.prompt.input)
         self.prompt.input.value = "!"
         self.prompt.input.cursor_position = 1
 
@@ -154,7 +158,7 @@ class Working(Editing):
 
     # The prompt line
 
-    def entered(self, text: str) -> None:
+    def entered(self, text: str, *, answers: bool = False) -> None:
         if text.startswith("!"):
             self._run(text[1:].strip())
             return
@@ -162,11 +166,12 @@ class Working(Editing):
             return
         if self.directory is None:
             self.start(text)
-        elif self.desk.state.question is not None:
-            self.send(cmd.Answer(text=self.question.answer(text)))
+        elif answers:
+            self.answer(self.question.meaning(text))
         else:
             self.send(cmd.Say(text=text))
-            self.say("the agent reads it at its next turn" if self.desk.state.status == "running" else "sent", "muted")
+            at_work = self.desk.state.stage_now in AGENT_STAGES
+            self.say("the agent reads it at its next turn" if at_work else "sent", "muted")
 
     def _command(self, text: str) -> bool:
         match text:
@@ -178,6 +183,8 @@ class Working(Editing):
                 self.send(cmd.Pause(), start=False)
             case "/resume":
                 self.send(cmd.Resume())
+            case "/plan":
+                self.edit_plan()
             case "/stop":
                 self.action_stop()
             case "/shell":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from backspace_tui.core import events as ev
+from backspace_tui.core.spending import MODELS, REASON
 from backspace_tui.core.state import SessionState
 from backspace_tui.ui.bridge import Batch, Follower, LogGrew, Reviewed, Reviewer
 from backspace_tui.ui.feed import Feed
@@ -76,7 +77,8 @@ class Workspace(Replaying):
         self._drain()
         self.refresh_status()
         self._hint()
-        if self.focused is self.prompt.input and not self.prompt.input.value:
+        sent = self.focused is self.files and not self.launch.session
+        if sent or (self.focused is self.prompt.input and not self.prompt.input.value):
             # Keys mean the panes from now on; where only one fits, the one where something happens first.
             self.activate("diff" if self.wide else "thinking")
 
@@ -181,8 +183,6 @@ class Workspace(Replaying):
                 self.asked_verdict = False
             case ev.Error():
                 self.say(event.message, "bad")
-            case ev.Question():
-                self.prompt.input.focus()
             case ev.StageStarted(stage="review") if self._pane != "diff" and not self.wide:
                 self.say("ready for your review   2: diff", "good")
             case _:
@@ -197,8 +197,8 @@ class Workspace(Replaying):
         """What the empty prompt line says."""
         if self.directory is None:
             hint = "what should be done?"
-        elif self.desk.state.question is not None:
-            hint = "your answer"
+        elif self.desk.state.paused.startswith((REASON, MODELS)):
+            hint = f"{split(self.keys['agent.pause'])[0]} lets the agent go on"
         elif self.desk.state.status in ("running", "paused"):
             hint = "steer the agent, or /command"
         else:
