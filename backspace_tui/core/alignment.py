@@ -12,7 +12,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import compress
+from itertools import compress, islice
 from operator import itemgetter
 from typing import Final, Literal, NamedTuple, overload
 
@@ -137,6 +137,29 @@ def read_groups(diff: bytes) -> tuple[Group, ...]:
         return ()
     found = _plain_groups(diff[first.start() :])
     return _any_groups(diff[first.start() :]) if found is None else found
+
+
+def beginning(old: bytes, new: bytes, diff: bytes, groups: int) -> tuple[bytes, bytes, bytes]:
+    """Both sides and their diff as far as its first ``groups`` hunks go; all of them where there are no more.
+
+    Raises:
+        ValueError: the diff is malformed.
+    """
+    first = _FIRST_HUNK.search(diff)
+    heads = islice(_HEADER.finditer(diff, first.start() - 1 if first else len(diff)), groups + 1)
+    if (cut := next(islice(heads, groups, None), None)) is None:
+        return old, new, diff
+    head = diff[: cut.start() + 1]
+    last = read_groups(head)[-1]
+    return (
+        _first_lines(old, last.old_start + last.old_count),
+        _first_lines(new, last.new_start + last.new_count),
+        head,
+    )
+
+
+def _first_lines(data: bytes, count: int) -> bytes:
+    return b"".join(islice(io.BytesIO(data), count))
 
 
 def _plain_groups(diff: bytes) -> tuple[Group, ...] | None:

@@ -28,7 +28,7 @@ from backspace_tui.core.state import SessionState, apply
 if TYPE_CHECKING:
     from backspace_tui.sessions.client import Client
     from backspace_tui.sessions.objects import Objects
-    from backspace_tui.sessions.review import Review
+    from backspace_tui.sessions.review import Review, ReviewFile
 
 POLL: Final = 0.03
 DEBOUNCE: Final = 0.1
@@ -36,6 +36,9 @@ _CHUNK: Final = 500
 _MANY: Final = 10_000
 _TURN: Final = 0.0005
 """Seconds for which a thread that lexes may keep the window from drawing; Python allows ten times as many."""
+
+_DRAWING: Final = 0.2
+"""Seconds for which the rest of a review waits for its first hunks to be drawn."""
 
 T = TypeVar("T")
 Post = Callable[[Message], object]
@@ -61,6 +64,15 @@ class Reviewed(Message):
     def __init__(self, review: Review, seq: int, work: str, failing: Mapping[str, tuple[str, ...]]) -> None:
         super().__init__()
         self.review, self.seq, self.work, self.failing = review, seq, work, failing
+
+
+class Glimpsed(Message):
+    """The first hunks of a review that is still being computed, or will be once they are :attr:`drawn`."""
+
+    def __init__(self, file: ReviewFile) -> None:
+        super().__init__()
+        self.file = file
+        self.drawn = threading.Event()
 
 
 class Replied(Message):
@@ -190,6 +202,7 @@ class Reviewer:
         self._scheduled = False
         self._last = 0.0
         self._hurry = threading.Event()
+        self._glimpsed = False
         self.computing = False
 
     def want(self, state: SessionState, *, now: bool = False) -> None:
@@ -222,11 +235,23 @@ class Reviewer:
             self.computing = True
             try:
                 with _uncollected():
+                    if not self._glimpsed:
+                        self._glimpse(state)
                     found = review(self._objects(), state, split=split)
             finally:
                 self.computing = False
             named = failing(newest(state), [file.path for file in found.files])
             self._post(Reviewed(found, state.last_seq, state.work_tree, named))
+
+    def _glimpse(self, state: SessionState) -> None:
+        from backspace_tui.sessions.glimpse import glimpse
+
+        self._glimpsed = True
+        if (file := glimpse(self._objects(), state)) is not None:
+            message = Glimpsed(file)
+            self._post(message)
+            # Computing would hold up the drawing.
+            message.drawn.wait(_DRAWING)
 
 
 class Sender:

@@ -170,6 +170,8 @@ async def ours(facts: Facts, measured: dict[str, float], mode: str) -> None:
         first = facts["first"]
         shown = await frames.until(lambda: diff.hunks and first in frames.text(), "the review")
         measured["at"], measured["open"] = shown, shown - began
+        whole = shown if desk.review is not None else await frames.until(lambda: desk.review is not None, "all of it")
+        measured["whole"] = whole - began
         while not diff.coloured:
             await asyncio.sleep(0.05)
         if mode in (WARMING, STARTING):

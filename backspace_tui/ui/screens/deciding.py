@@ -45,6 +45,8 @@ class Deciding(Navigation):
             self.say(f"{split(self.keys['pane.diff'])[0]}: look at the hunk first", "muted")
         elif view is None or self.sender is None:
             self.say("no hunk here", "muted")
+        elif self.desk.review is None:
+            self.say("the review is still being read: one moment", "muted")
         elif view.id in self.desk.busy_hunks:
             self.say("a decision about this hunk is under way: one moment", "muted")
         elif view.gone:

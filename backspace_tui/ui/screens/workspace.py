@@ -10,10 +10,11 @@ from typing import Final
 from backspace_tui.core import events as ev
 from backspace_tui.core.spending import MODELS, REASON
 from backspace_tui.core.state import SessionState
-from backspace_tui.ui.bridge import Batch, Follower, LogGrew, Reviewed, Reviewer
+from backspace_tui.ui.bridge import Batch, Follower, Glimpsed, LogGrew, Reviewed, Reviewer
 from backspace_tui.ui.feed import Feed
 from backspace_tui.ui.keymap import split
 from backspace_tui.ui.panes.transcript import Entry
+from backspace_tui.ui.present import hunk_views
 from backspace_tui.ui.screens.replaying import Replaying
 
 FRAME: Final = 1 / 30
@@ -161,6 +162,13 @@ class Workspace(Replaying):
             self._ahead = message
         else:
             self._show_review(message)
+
+    def on_glimpsed(self, message: Glimpsed) -> None:
+        """Something to read until the review is there; nothing can be decided before."""
+        message.stop()
+        if self.desk.review is None:
+            self.diff.show(message.file.path, hunk_views(message.file, {}))
+        self.set_timer(FRAME, message.drawn.set)
 
     def _show_review(self, message: Reviewed) -> None:
         if self.desk.take_review(message.review, message.seq, message.work, message.failing):
