@@ -33,7 +33,7 @@ def plan_rename(text: str, old: str, new: str) -> tuple[Edit, ...]:
     edits: list[Edit] = []
 
     def edit(before: str, after: str, current: str) -> str:
-        edits.append(Edit(before, after, current.count(before) > 1))
+        edits.append(Edit(before, after, _repeated(current, before)))
         return current.replace(before, after)
 
     if text == target:
@@ -67,10 +67,15 @@ def _by_lines(text: str, wanted: str, edits: list[Edit]) -> None:
             whole = "\n".join(current)
             result = whole.replace(old, new).split("\n")
             if result[index] == target[index] and _towards(current, result, target):
-                edits.append(Edit(old, new, whole.count(old) > 1))
+                edits.append(Edit(old, new, _repeated(whole, old)))
                 current = result
             # The whole text stands in itself once, so this ends.
             around += 1
+
+
+def _repeated(text: str, part: str) -> bool:
+    """Whether ``part`` stands in more than one place, overlapping ones too, as the tool counts them."""
+    return text.find(part, text.find(part) + 1) >= 0
 
 
 def _towards(current: list[str], result: list[str], target: list[str]) -> bool:

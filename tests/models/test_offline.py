@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from backspace_tui.core.protocols import (
@@ -142,6 +142,7 @@ def test_more_files_and_lines_than_one_result_holds(tmp_path: Path) -> None:
     st.booleans(),
     st.booleans(),
 )
+@example(["xa", "a b", "a", "a b", "a", "a b"], False, False)  # edits that overlap
 def test_rename_is_exactly_the_substitution(tmp_path: Path, lines: list[str], crlf: bool, ended: bool) -> None:
     end = "\r\n" if crlf else "\n"
     data = (end.join(lines) + (end if ended else "")).encode()
