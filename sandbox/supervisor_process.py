@@ -42,8 +42,10 @@ def become_user():
 
 def limit_child():
     """In a child: all of :func:`become_user` that needs no haste."""
-    for number in (signal.SIGPIPE, signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+    for number in signal.valid_signals():
+        # Whoever started this program may have ignored any of them (nohup, a job in the background).
+        if signal.getsignal(number) not in (signal.SIG_DFL, None) and number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     with contextlib.suppress(OSError):
         fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
