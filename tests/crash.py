@@ -26,7 +26,8 @@ from backspace_tui.sessions.log import read_events
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.review import review
 from backspace_tui.sessions.store import is_running
-from tests.models.openai_server import OpenAIServer, Request, Turn, call, text
+from tests.models.openai_server import OpenAIServer, Request
+from tests.models.turns import Turn, call, text
 from tests.program import make_repository, wait_for
 
 HOST = (sys.executable, "-m", "tests.crash_host")

@@ -11,7 +11,7 @@ from typing import Any
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState
 from tests.crash import Human, Script
-from tests.models.openai_server import Turn, call, text
+from tests.models.turns import Turn, call, text
 from tests.program import CART, git
 
 STEER = "Please leave a note in STEERED.md too."

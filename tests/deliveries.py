@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.crash import Human, Script
-from tests.models.openai_server import Request, Turn
+from tests.models.openai_server import Request
+from tests.models.turns import Turn
 
 Messages = list[dict[str, Any]]
 

@@ -23,7 +23,7 @@ from tests.fault_scene import (
     make_chain,
 )
 from tests.models.helpers import Recorder, Token, ask
-from tests.models.openai_server import Turn
+from tests.models.turns import Turn
 
 Mode = Literal["stream", "whole"]
 PROTOCOLS: Final[tuple[Protocol, ...]] = ("openai", "anthropic")

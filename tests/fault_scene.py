@@ -40,7 +40,8 @@ from backspace_tui.sessions.log import read_events
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.review import review
 from tests.models.anthropic_server import AnthropicServer
-from tests.models.openai_server import Call, OpenAIServer, Turn, call, text
+from tests.models.openai_server import OpenAIServer
+from tests.models.turns import Call, Turn, call, text
 from tests.program import make_repository, tree, wait_for
 
 Protocol = Literal["openai", "anthropic"]

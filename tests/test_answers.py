@@ -15,7 +15,8 @@ from backspace_tui.core.state import SessionState, fold
 from backspace_tui.opening import option
 from tests.crash import Human, scene, steps
 from tests.deliveries import Ear, conversation_of
-from tests.models.openai_server import OpenAIServer, Turn, call, text
+from tests.models.openai_server import OpenAIServer
+from tests.models.turns import Turn, call, text
 from tests.program import Program, make_repository
 
 APPROVING = Settings(workflow=WorkflowSettings(approve_plan=True))

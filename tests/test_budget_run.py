@@ -16,7 +16,7 @@ from backspace_tui.core.spending import extended, limits_of
 from backspace_tui.core.state import SessionState, apply, fold
 from backspace_tui.sessions import client
 from tests.crash import Script, nothing_left, steps
-from tests.models.openai_server import Turn, call, fault
+from tests.models.turns import Turn, call, fault
 from tests.program import CART, Program, make_repository, processes_of, wait_for
 from tests.terminal import Tmux
 

@@ -15,7 +15,7 @@ from backspace_tui.core.state import SessionState
 from backspace_tui.sessions import client
 from backspace_tui.sessions.objects import Objects
 from tests.crash import Human, Script, scene, steps
-from tests.models.openai_server import Turn, call, fault, text
+from tests.models.turns import Turn, call, fault, text
 from tests.program import git, wait_for
 
 WRITE = call("write_file", path="a.txt", content="a\n")

@@ -15,7 +15,7 @@ from backspace_tui.sessions.codec import to_json
 from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.ledger import LEDGER_NAME, Entry, read
 from tests.crash import Script, scene, steps
-from tests.models.openai_server import call
+from tests.models.turns import call
 from tests.program import Program
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -17,7 +17,7 @@ from backspace_tui.sessions import store
 from backspace_tui.sessions.errors import SessionError
 from tests.crash import Human, Script, scene, steps
 from tests.crash_story import agent, check_branch, check_log, check_requests, play
-from tests.models.openai_server import Turn, call, fault
+from tests.models.turns import Turn, call, fault
 from tests.program import CART, TEST_CART
 
 BASE = {"cart.py": CART, "tests/test_cart.py": TEST_CART}

@@ -19,7 +19,7 @@ from backspace_tui.sessions import store
 from backspace_tui.sessions.log import read_events
 from tests.conftest import missing
 from tests.crash import Script, nothing_left, resources, scene, steps
-from tests.models.openai_server import Turn, call, fault
+from tests.models.turns import Turn, call, fault
 from tests.program import CART, TEST_CART, Program, git, make_repository, processes_of, wait_for
 
 FIXED = call("edit_file", path="cart.py", old="price for", new="price * quantity for")

@@ -16,7 +16,8 @@ import pytest
 from backspace_tui.core import events as ev
 from tests.fault_cast import BOTH, PROTOCOLS, Cast, Mode, every, nothing_is_left, warmed
 from tests.fault_scene import POSITIONS, SERVERS, TURNS, Agent, Position, Protocol, Waits, make_chain, session, waits
-from tests.models.openai_server import Turn, fault, refused_url
+from tests.models.openai_server import refused_url
+from tests.models.turns import Turn, fault
 
 __all__ = ["nothing_is_left", "waits", "warmed"]
 pytestmark = pytest.mark.usefixtures("warmed", "nothing_is_left")

@@ -40,7 +40,8 @@ from tests.fault_scene import (
 )
 from tests.models.anthropic_server import AnthropicServer
 from tests.models.helpers import ask
-from tests.models.openai_server import OpenAIServer, Turn, fault
+from tests.models.openai_server import OpenAIServer
+from tests.models.turns import Turn, fault
 from tests.program import wait_for
 
 __all__ = ["nothing_is_left", "waits", "warmed"]

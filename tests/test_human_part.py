@@ -16,7 +16,7 @@ from backspace_tui.core.state import SessionState
 from backspace_tui.sessions.errors import SessionError
 from tests.crash import Human, scene, steps
 from tests.deliveries import Ear, Told, conversation_of
-from tests.models.openai_server import Turn, call, text
+from tests.models.turns import Turn, call, text
 from tests.program import wait_for
 
 APPROVING = Settings(workflow=WorkflowSettings(approve_plan=True))

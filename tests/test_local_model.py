@@ -13,7 +13,8 @@ import pytest
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import fold
 from tests.models.llama_server import LlamaServer
-from tests.models.openai_server import OpenAIServer, Turn, fault, text
+from tests.models.openai_server import OpenAIServer
+from tests.models.turns import Turn, fault, text
 from tests.program import CART, Program, kept, make_repository, processes_of, tree, wait_for
 
 pytestmark = pytest.mark.bubblewrap

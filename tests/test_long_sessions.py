@@ -15,7 +15,8 @@ import pytest
 
 from backspace_tui.core import events as ev
 from tests.crash import Human, Script, scene
-from tests.models.openai_server import OpenAIServer, Turn, call, fault, text
+from tests.models.openai_server import OpenAIServer
+from tests.models.turns import Turn, call, fault, text
 from tests.program import Program, git, make_repository
 from tests.test_control import in_review, is_done, work
 

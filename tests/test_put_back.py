@@ -9,7 +9,7 @@ from backspace_tui.core.state import SessionState
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.review import review
 from tests.crash import Human, Script, scene, steps
-from tests.models.openai_server import call
+from tests.models.turns import call
 
 LINES = [f"line {number}\n" for number in range(30)]
 FILES = {"a.txt": "".join(LINES)}

@@ -13,7 +13,8 @@ import pytest
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.sessions.client import Client
-from tests.models.openai_server import OpenAIServer, Turn, call
+from tests.models.openai_server import OpenAIServer
+from tests.models.turns import Turn, call
 from tests.program import Program, git, kept, make_repository, processes_of, tree, wait_for
 
 pytestmark = [pytest.mark.bubblewrap, pytest.mark.usefixtures("bubblewrap")]

@@ -11,7 +11,7 @@ from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.sessions.objects import Objects
 from tests.crash import Human, Script, scene, steps
-from tests.models.openai_server import call
+from tests.models.turns import call
 from tests.program import wait_for
 from tests.test_control import in_review
 from tests.test_review_command import Session, hunks, states

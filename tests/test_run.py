@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from backspace_tui.core import events as ev
-from tests.models.openai_server import OpenAIServer, Request, Turn, call, raw_call, text
+from tests.models.openai_server import OpenAIServer, Request
+from tests.models.turns import Turn, call, raw_call, text
 from tests.program import Program, git, kept, make_repository, tree
 
 BACKENDS = [

@@ -14,7 +14,7 @@ from backspace_tui.engine.workspace import REBUILT
 from backspace_tui.sandbox.leftovers import owner_labels
 from backspace_tui.sessions import client
 from tests.crash import HOST, Human, Script, _environment, kill_container, resources, scene, steps
-from tests.models.openai_server import call
+from tests.models.turns import call
 from tests.program import Program, make_repository, wait_for
 
 pytestmark = pytest.mark.docker

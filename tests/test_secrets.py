@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.models.openai_server import OpenAIServer, Turn, call, text
+from tests.models.openai_server import OpenAIServer
+from tests.models.turns import Turn, call, text
 from tests.program import Program, git, make_repository, tree
 
 # Put together here so that no scanner takes the tests for a leak.

@@ -14,7 +14,7 @@ from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState
 from backspace_tui.sessions.log import read_events
 from tests.crash import Human, Script, scene, steps
-from tests.models.openai_server import call
+from tests.models.turns import call
 from tests.program import Program, git, make_repository
 from tests.sandbox.support import remove_setup_images
 

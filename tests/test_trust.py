@@ -10,7 +10,8 @@ import pytest
 
 from backspace_tui.core import events as ev
 from backspace_tui.models.prompts import prompt
-from tests.models.openai_server import OpenAIServer, Request, Turn, call, fault, text
+from tests.models.openai_server import OpenAIServer, Request
+from tests.models.turns import Turn, call, fault, text
 from tests.program import CART, TEST_CART, Program, git, make_repository, tree
 
 REQUEST = "Mend the total"

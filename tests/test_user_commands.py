@@ -12,7 +12,7 @@ from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.review import review
 from backspace_tui.sessions.why import why
 from tests.crash import Script, scene, steps
-from tests.models.openai_server import call
+from tests.models.turns import call
 from tests.program import wait_for
 from tests.test_control import conversation, in_review, work
 from tests.user import BACKENDS, WRITE, needs, of, resting

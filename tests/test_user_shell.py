@@ -18,7 +18,7 @@ from backspace_tui.core.terminal_filter import RESTORE
 from backspace_tui.engine.user_commands import IN_SHELL
 from backspace_tui.sessions import client, store
 from tests.crash import HOST, Human, Script, _environment, kill_container, scene, steps
-from tests.models.openai_server import call
+from tests.models.turns import call
 from tests.program import Program, make_repository, wait_for
 from tests.terminal import Tmux
 from tests.test_control import conversation, in_review, work

@@ -12,7 +12,7 @@ import pytest
 from backspace_tui.config import SandboxSettings, Settings
 from backspace_tui.core import events as ev
 from tests.crash import Human, Script, scene, steps
-from tests.models.openai_server import call
+from tests.models.turns import call
 from tests.test_control import in_review
 
 WRITE = call("write_file", path="a.txt", content="a\n")

@@ -10,16 +10,16 @@ import contextlib
 import os
 import subprocess
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final, Generic, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 from backspace_tui.core.alignment import leg
 from backspace_tui.core.hunks import Hunk, file_hunks
 from backspace_tui.core.marks import Leg
 from backspace_tui.core.trees import GITLINK, Entry, FileChange
 from backspace_tui.sessions.errors import SessionError
+from backspace_tui.sessions.git_processes import Batch, Cache, environment
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -41,92 +41,6 @@ _DIFF: Final = (
 )  # fmt: skip
 
 
-def environment(git_dir: Path) -> dict[str, str]:
-    """An environment in which git reads ``git_dir`` and nothing else."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    return kept | {
-        "GIT_DIR": os.fspath(git_dir),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C",
-    }
-
-
-class _Cache(Generic[K, V]):
-    """Least recently used first out, by weight. Not locked: its owner is."""
-
-    def __init__(self, budget: int) -> None:
-        self._items: OrderedDict[K, tuple[V, int]] = OrderedDict()
-        self._budget = budget
-        self._weight = 0
-
-    def __contains__(self, key: K) -> bool:
-        return key in self._items
-
-    def get(self, key: K) -> V | None:
-        found = self._items.get(key)
-        if found is None:
-            return None
-        self._items.move_to_end(key)
-        return found[0]
-
-    def put(self, key: K, value: V, weight: int) -> None:
-        if key in self._items:
-            self._weight -= self._items.pop(key)[1]
-        self._items[key] = (value, weight)
-        self._weight += weight
-        while self._weight > self._budget and len(self._items) > 1:
-            self._weight -= self._items.popitem(last=False)[1][1]
-
-
-class _Batch:
-    """A long-lived ``git cat-file``; started on first use and again when it died."""
-
-    def __init__(self, arguments: list[str], env: dict[str, str], cwd: Path) -> None:
-        self._arguments = arguments
-        self._env = env
-        self._cwd = cwd
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def ask(self, oid: str) -> tuple[IO[bytes], list[bytes]]:
-        """The stream behind the header, and the words of the header."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                self._arguments,
-                env=self._env,
-                cwd=self._cwd,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                # Ctrl+C in the terminal is the window's, not git's.
-                start_new_session=True,
-            )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(oid.encode("ascii") + b"\n")
-        self._process.stdin.flush()
-        return self._process.stdout, self._process.stdout.readline().split()
-
-    def close(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        try:
-            process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 class Objects:
     """The objects of one ``repo.git``. Thread-safe; results are cached, since object ids name content.
 
@@ -139,16 +53,16 @@ class Objects:
         self._cwd = Path(os.sep)
         self._mutex = threading.RLock()
         self._started: subprocess.Popen[bytes] | None = None
-        self._contents = _Batch(["git", "cat-file", "--batch"], self._env, self._cwd)
-        self._sizes = _Batch(["git", "cat-file", "--batch-check"], self._env, self._cwd)
-        self._blobs: _Cache[str, bytes] = _Cache(_BLOB_BUDGET)
-        self._diffs: _Cache[tuple[str, str, int], bytes] = _Cache(_DIFF_BUDGET)
-        self._hunks: _Cache[FileChange, tuple[Hunk, ...]] = _Cache(_DIFF_BUDGET)
-        self._entries: _Cache[str, dict[str, Entry]] = _Cache(8)
-        self._changes: _Cache[tuple[str, str, bool], tuple[FileChange, ...]] = _Cache(64)
-        self._legs: _Cache[tuple[str, str], Leg] = _Cache(512)
-        self._remembered: _Cache[Hashable, Any] = _Cache(_REMEMBERED)
-        self._touched: _Cache[tuple[str, str], frozenset[tuple[str, bytes]]] = _Cache(_DIFF_BUDGET)
+        self._contents = Batch(["git", "cat-file", "--batch"], self._env, self._cwd)
+        self._sizes = Batch(["git", "cat-file", "--batch-check"], self._env, self._cwd)
+        self._blobs: Cache[str, bytes] = Cache(_BLOB_BUDGET)
+        self._diffs: Cache[tuple[str, str, int], bytes] = Cache(_DIFF_BUDGET)
+        self._hunks: Cache[FileChange, tuple[Hunk, ...]] = Cache(_DIFF_BUDGET)
+        self._entries: Cache[str, dict[str, Entry]] = Cache(8)
+        self._changes: Cache[tuple[str, str, bool], tuple[FileChange, ...]] = Cache(64)
+        self._legs: Cache[tuple[str, str], Leg] = Cache(512)
+        self._remembered: Cache[Hashable, Any] = Cache(_REMEMBERED)
+        self._touched: Cache[tuple[str, str], frozenset[tuple[str, bytes]]] = Cache(_DIFF_BUDGET)
 
     def blob(self, oid: str) -> bytes:
         """The content of a blob."""
@@ -372,7 +286,7 @@ class Objects:
             raise SessionError(f"{oid[:60]!r} is not an object id")
         return oid
 
-    def _ask(self, batch: _Batch, oid: str, read: Callable[[IO[bytes], int], V]) -> V:
+    def _ask(self, batch: Batch, oid: str, read: Callable[[IO[bytes], int], V]) -> V:
         self._oid(oid)
         for last in (False, True):
             try:

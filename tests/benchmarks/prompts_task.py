@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 
-from tests.models.openai_server import Turn, call, text
+from tests.models.turns import Turn, call, text
 
 REQUEST = (
     "Add discount codes: a code takes a percentage off the subtotal before tax, at most one code a cart. Unknown codes "

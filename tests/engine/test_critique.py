@@ -16,7 +16,7 @@ from backspace_tui.core.stages import MAX_REVISIONS
 from backspace_tui.engine.reached import Changed, is_test, new_names, reach
 from backspace_tui.engine.stages.critique import DIFF_LIMIT, LEAST, fair
 from tests.crash import Script, scene
-from tests.models.openai_server import Turn, call, fault, text
+from tests.models.turns import Turn, call, fault, text
 from tests.test_control import in_review, work
 from tests.test_long_sessions import tokens
 

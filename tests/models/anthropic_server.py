@@ -14,17 +14,8 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
-from tests.models.openai_server import (
-    Call,
-    Handler,
-    OpenAIServer,
-    Request,
-    Turn,
-    cut_at,
-    finish_reason,
-    new_id,
-    pieces,
-)
+from tests.models.openai_server import Handler, OpenAIServer, Request, cut_at, finish_reason, new_id, pieces
+from tests.models.turns import Call, Turn
 
 STATUS_FAULTS: Final[Mapping[str, tuple[int, str, str]]] = {
     "400": (400, "invalid_request_error", "temperature: Input should be less than or equal to 1"),

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Self
 
-from tests.models.openai_server import Turn, text
+from tests.models.turns import Turn, text
 
 MODEL: Final = "qwen3:8b"
 _ERRORS: Final[Mapping[str, tuple[int, str]]] = {

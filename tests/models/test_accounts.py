@@ -16,7 +16,8 @@ from backspace_tui.models.faults import Fault
 from backspace_tui.models.litellm_model import LiteLLMModel
 from tests.models.anthropic_server import AnthropicServer
 from tests.models.helpers import WRITE_FILE, Recorder, Token, ask, chain, model
-from tests.models.openai_server import STATUS_FAULTS, OpenAIServer, Turn, call, fault, text
+from tests.models.openai_server import OpenAIServer
+from tests.models.turns import STATUS_FAULTS, Turn, call, fault, text
 
 GOOD = text("Done.") + call("write_file", path="a.txt", content="one\ntwo")
 PROTOCOLS = pytest.mark.parametrize(

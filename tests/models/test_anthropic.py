@@ -11,7 +11,8 @@ from backspace_tui.core.protocols import CancelToken
 from backspace_tui.models.chain import FallbackChain
 from tests.models.anthropic_server import AnthropicServer
 from tests.models.helpers import Recorder, Token, ask, model
-from tests.models.openai_server import BREAKS, OpenAIServer, Turn, call
+from tests.models.openai_server import OpenAIServer
+from tests.models.turns import BREAKS, Turn, call
 
 GOOD = Turn(text="Done.", thinking="Let me think of it.", prompt_tokens=70, completion_tokens=30) + call(
     "write_file", path="a.txt", content="one\ntwo three four five six seven"

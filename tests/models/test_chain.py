@@ -23,7 +23,8 @@ from backspace_tui.models import wire
 from backspace_tui.models.chain import FallbackChain
 from tests.models.anthropic_server import AnthropicServer
 from tests.models.helpers import WRITE_FILE, Recorder, Token, ask, chain, model
-from tests.models.openai_server import OpenAIServer, Turn, call, fault, raw_call, refused_url, text
+from tests.models.openai_server import OpenAIServer, refused_url
+from tests.models.turns import Turn, call, fault, raw_call, text
 
 GOOD = text("Done.") + call("write_file", path="a.txt", content="one\ntwo")
 SAME_MODEL = [

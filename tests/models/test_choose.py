@@ -10,7 +10,8 @@ from backspace_tui.models import choose as choosing
 from backspace_tui.models.choose import DEFAULTS, PROVIDERS, ChoiceError, api_key, build, choose, full_name
 from backspace_tui.models.local_server import find
 from tests.models.helpers import Recorder, Token, ask
-from tests.models.openai_server import OpenAIServer, refused_url, text
+from tests.models.openai_server import OpenAIServer, refused_url
+from tests.models.turns import text
 
 
 def nothing(env: object) -> None:

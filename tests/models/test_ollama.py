@@ -12,7 +12,7 @@ from backspace_tui.models.choose import build, choose
 from backspace_tui.models.litellm_model import ollama_window
 from tests.models.helpers import WRITE_FILE, Recorder, Token, ask
 from tests.models.ollama_server import MODEL, OllamaServer
-from tests.models.openai_server import Turn, call, fault, text
+from tests.models.turns import Turn, call, fault, text
 
 MADE = ("write_file", {"path": "a", "content": "b"})
 

@@ -14,7 +14,8 @@ from backspace_tui.models import text_calls
 from backspace_tui.models.chain import FallbackChain
 from tests.models import openai_server
 from tests.models.helpers import WRITE_FILE, Recorder, Token, ask, model
-from tests.models.openai_server import OpenAIServer, Turn, call, fault, text
+from tests.models.openai_server import OpenAIServer
+from tests.models.turns import STATUS_FAULTS, Turn, call, fault, text
 
 NAMES = frozenset({"write_file", "read_file", "finish"})
 CALL = '{"tool": "write_file", "arguments": {"path": "a", "content": "b"}}'
@@ -237,7 +238,7 @@ def test_a_server_that_refuses_tools_gets_the_text_form(
     monkeypatch.setattr(
         openai_server,
         "STATUS_FAULTS",
-        {**openai_server.STATUS_FAULTS, "no_tools": (status, "invalid_request", refusal)},
+        {**STATUS_FAULTS, "no_tools": (status, "invalid_request", refusal)},
     )
 
     def turn(body: dict[str, Any]) -> Turn:
