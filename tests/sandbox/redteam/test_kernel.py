@@ -164,7 +164,7 @@ def test_there_is_no_network(found: dict[str, Any]) -> None:
 def test_no_socket_or_file_of_the_host_is_there(found: dict[str, Any]) -> None:
     assert found["abstract socket"] == "ECONNREFUSED"
     sockets = having(found, "socket /")
-    assert len(sockets) == 9
+    assert len(sockets) in (8, 9)  # the engine's own socket may be one of the usual ones
     assert set(sockets.values()) <= {"ENOENT", "EACCES"}
     files = having(found, "file ")
     assert len(files) == 4
