@@ -13,7 +13,7 @@ import msgspec
 
 from backspace_tui import paths
 from backspace_tui.config import ModelSettings
-from backspace_tui.models.choose import DEFAULTS, Choice
+from backspace_tui.models.choose import DEFAULTS, Choice, without_userinfo
 from backspace_tui.models.local_server import LocalServer
 from backspace_tui.sandbox.engine import EngineStatus
 from backspace_tui.sandbox.images import ImageStatus
@@ -259,16 +259,11 @@ def check_servers(found: Sequence[LocalServer], choice: Choice | str) -> Check:
     """Servers of language models on this machine, and where none of them is used yet, the settings that use one."""
     if not found:
         return Check("local", "ok", "no server of language models answers here (Ollama, llama.cpp, vLLM, LM Studio)")
-    told = "; ".join(f"{server.kind} at {address(server)}: {_few(server.names)}" for server in found)
+    told = "; ".join(f"{server.kind} at {without_userinfo(server.address)}: {_few(server.names)}" for server in found)
     used = () if isinstance(choice, str) else choice.models
     if "@" in found[0].address or any(model.api_base == server.address for model in used for server in found):
         return Check("local", "ok", told)
     return Check("local", "ok", told, settings_for(found[0].models[0]))
-
-
-def address(server: LocalServer) -> str:
-    """Where ``server`` is, without the user and password that its URL may hold."""
-    return re.sub(r"(?<=://)[^/@]*@", "", server.address)
 
 
 def _few(names: Sequence[str], most: int = 3) -> str:

@@ -16,7 +16,7 @@ from typing import Final
 from backspace_tui import config, paths
 from backspace_tui.doctor.checks import INSIDE, INSTALLERS, DataDir, Facts, Logind, Terminal, parse_logind
 from backspace_tui.models.choose import DEFAULTS, Choice, ChoiceError, choose
-from backspace_tui.models.local_server import servers
+from backspace_tui.models.local_server import LocalServer, servers
 from backspace_tui.sandbox.bubblewrap import probe_bubblewrap
 from backspace_tui.sandbox.engine import EngineStatus, probe_engine
 from backspace_tui.sandbox.images import ImageStatus, image_status
@@ -41,6 +41,7 @@ def probe() -> Facts:
         settings = config.load()
     except config.ConfigError as problem:
         settings_problem = str(problem)
+    local = tuple(servers(os.environ))
     inside = sandbox_problem = ""
     wanted = settings.sandbox.backend
     backend = "docker" if engine.ok and wanted != "bubblewrap" else "bubblewrap"
@@ -57,7 +58,7 @@ def probe() -> Facts:
         inside=inside,
         sandbox_problem=sandbox_problem,
         settings_problem=settings_problem,
-        models=_models(settings),
+        models=_models(settings, local),
         keys=tuple(name for _, names, _ in DEFAULTS for name in names if os.environ.get(name)),
         github_token=next((name for name in ("GITHUB_TOKEN", "GITHUB_PAT") if os.environ.get(name)), ""),
         terminal=_terminal(),
@@ -67,7 +68,7 @@ def probe() -> Facts:
         root=os.geteuid() == 0,
         installers=tuple(name for name in INSTALLERS if shutil.which(name)),
         backend=wanted,
-        servers=tuple(servers(os.environ)),
+        servers=local,
     )
 
 
@@ -80,9 +81,10 @@ def _output(*command: str) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-def _models(settings: config.Settings) -> Choice | str:
+def _models(settings: config.Settings, local: Sequence[LocalServer]) -> Choice | str:
+    found = next((model for server in local for model in server.models), None)
     try:
-        return choose([], settings.models, os.environ)
+        return choose([], settings.models, os.environ, probe=lambda _env: found)
     except ChoiceError as problem:
         return str(problem)
 

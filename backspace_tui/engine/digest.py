@@ -64,14 +64,15 @@ def digest(folded: Sequence[tuple[ChatMessage, ev.AnyEvent]], events: Sequence[e
         if isinstance(event, ev.FileEdit) and event.by not in ("rejection", "undo", "user"):
             _latest(changed, [event.path])
     ran = [f"$ {command}: {outcome}" for command, outcome in commands.items()]
-    parts += _section("# Files that you changed, the latest last", _newest(map(shown, changed), PATHS))
-    parts += _section("# Changes that the user accepted so far", _newest(map(shown, _accepted(events)), PATHS))
-    parts += _section("# Files that you read, the latest last", _newest(map(shown, read), PATHS))
-    parts += _section("# Commands and how they ended, the latest last", _newest(ran, COMMANDS))
+    parts += section("# Files that you changed, the latest last", _newest(map(shown, changed), PATHS))
+    parts += section("# Changes that the user accepted so far", _newest(map(shown, _accepted(events)), PATHS))
+    parts += section("# Files that you read, the latest last", _newest(map(shown, read), PATHS))
+    parts += section("# Commands and how they ended, the latest last", _newest(ran, COMMANDS))
     return "\n\n".join(parts)
 
 
-def _section(head: str, body: str) -> list[str]:
+def section(head: str, body: str) -> list[str]:
+    """A part of a text for a model; none where there is nothing to tell."""
     return [f"{head}\n{body}"] if body else []
 
 

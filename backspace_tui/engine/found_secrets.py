@@ -12,6 +12,7 @@ from typing import Final
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.core.trees import EXECUTABLE, REGULAR, Entry
 from backspace_tui.engine.job import Job
+from backspace_tui.engine.tools.view import is_binary
 
 FILE_LIMIT: Final = 256 << 10
 """Bytes of a file that is looked into."""
@@ -62,7 +63,7 @@ def texts(job: Job, tree: str, seen: Set[str] = frozenset()) -> Iterator[str]:
         if total > TOTAL_LIMIT:
             return
         data = job.objects.blob(oid)
-        if b"\0" not in data[:8000]:
+        if not is_binary(data):
             yield clean(data)
 
 

@@ -115,10 +115,10 @@ def choose(
 
         probe = find
     if (local := probe(env)) is not None:
-        return Choice((local,), f"found on a server at {_without_userinfo(local.api_base)}")
+        return Choice((local,), f"found on a server at {without_userinfo(local.api_base)}")
     if bases:
         raise ChoiceError(
-            f"the server at {_without_userinfo(bases)} (OPENAI_BASE_URL) lists no model; "
+            f"the server at {without_userinfo(bases)} (OPENAI_BASE_URL) lists no model; "
             "name one with --model openai/NAME"
         )
     return Choice((), "no key and no local server was found, so the offline agent works (it is not a language model)")
@@ -162,7 +162,7 @@ def _offer(env: Mapping[str, str]) -> str:
     from backspace_tui.models.local_server import find
 
     local = find(env)
-    return f"; or --model {local.name}, found at {_without_userinfo(local.api_base)}" if local else ""
+    return f"; or --model {local.name}, found at {without_userinfo(local.api_base)}" if local else ""
 
 
 def full_name(name: str) -> str:
@@ -226,7 +226,8 @@ def _first(env: Mapping[str, str], names: Sequence[str]) -> str:
     return next((value for name in names if (value := env.get(name, "").strip())), "")
 
 
-def _without_userinfo(url: str) -> str:
+def without_userinfo(url: str) -> str:
+    """``url`` without the user and password that it may hold."""
     return re.sub(r"(?<=://)[^/@]*@", "", url)
 
 

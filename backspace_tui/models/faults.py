@@ -286,7 +286,7 @@ _WINDOWS: Final = (
 
 def window_in(message: str) -> int:
     """The tokens that a model takes, where its refusal of a long conversation names them; else 0."""
-    return next((int(match[1]) for pattern in _WINDOWS if (match := pattern.search(message))), 0)
+    return _number(_WINDOWS, message)
 
 
 _COUNTED: Final = (
@@ -301,7 +301,11 @@ _COUNTED: Final = (
 
 def counted_in(message: str) -> int:
     """The tokens that a provider counted in a conversation which it refused; 0 where it does not say."""
-    return next((int(match[1]) for pattern in _COUNTED if (match := pattern.search(message))), 0)
+    return _number(_COUNTED, message)
+
+
+def _number(patterns: Iterable[re.Pattern[str]], message: str) -> int:
+    return next((int(match[1]) for pattern in patterns if (match := pattern.search(message))), 0)
 
 
 _AGAIN: Final = re.compile(r"(?:try again|retry) (?:in|after) (\d{1,6}(?:\.\d{1,9})?) ?(ms|s|m)", re.I)

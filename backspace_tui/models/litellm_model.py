@@ -66,7 +66,7 @@ class LiteLLMModel:
     def estimate(self, request: ModelRequest) -> Estimate:
         """What the request will take, by its characters and what the provider reported of earlier ones."""
         card = prices.card(self.name)
-        tokens_in = math.ceil(wire.size(request) * self._density)
+        tokens_in = self._tokens(request)
         tokens_out = self._most_output(tokens_in)
         return Estimate(self.name, tokens_in, tokens_out, card.cost(tokens_in, tokens_out), self._window or card.window)
 
@@ -101,6 +101,9 @@ class LiteLLMModel:
         self._calibrate(turn, request)
         return reply
 
+    def _tokens(self, request: ModelRequest) -> int:
+        return math.ceil(wire.size(request) * self._density)
+
     def _most_output(self, tokens_in: int) -> int:
         """Tokens that a reply may have: as set, and no more than the model gives or its window has room for."""
         most = self.settings.max_output_tokens
@@ -126,7 +129,7 @@ class LiteLLMModel:
         """
         if not fault.window or fault.window == self._window:
             return
-        tokens_in = self.estimate(request).tokens_in
+        tokens_in = self._tokens(request)
         if fault.counted > 3 * tokens_in + 1000:
             fault.fits = True
             if 2 * tokens_in < fault.window:
@@ -139,7 +142,7 @@ class LiteLLMModel:
         """Put on ``fault`` what it cost: the usage told so far, or an estimate once the model had begun to answer."""
         tokens_in, tokens_out = turn.reported()
         if turn.begun:
-            tokens_in = tokens_in or self.estimate(request).tokens_in
+            tokens_in = tokens_in or self._tokens(request)
             tokens_out = max(tokens_out, math.ceil(turn.characters * self._density))
         fault.tokens_in, fault.tokens_out = tokens_in, tokens_out
         fault.usd = self._price(litellm, tokens_in, tokens_out, None) if tokens_in or tokens_out else 0.0
@@ -234,7 +237,7 @@ class LiteLLMModel:
 
     def _parameters(self, request: ModelRequest, stream: bool) -> dict[str, Any]:
         settings = self.settings
-        tokens_in = math.ceil(wire.size(request) * self._density)
+        tokens_in = self._tokens(request)
         parameters: dict[str, Any] = {
             "model": settings.name,
             "messages": wire.messages(request.messages, any_id=settings.name.startswith(_SIGNED_IDS)),

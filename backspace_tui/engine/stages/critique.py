@@ -11,6 +11,7 @@ from backspace_tui.core.stages import MAX_REVISIONS
 from backspace_tui.core.terminal_text import clean, clip
 from backspace_tui.core.trees import EXECUTABLE, REGULAR, Entry, FileChange
 from backspace_tui.engine.context import heard_text
+from backspace_tui.engine.digest import section
 from backspace_tui.engine.fitting import FULL, estimated
 from backspace_tui.engine.job import Job, StageResult
 from backspace_tui.engine.reached import Changed, reach
@@ -77,11 +78,11 @@ class _Case:
         self._diffs = [(shown(change.path), redact(clean(job.objects.sides(change)[2]))) for change in changes]
         before = [
             f"# Request\n{_prompts(job)}",
-            *_section("# What the user said meanwhile", clip(_said(job), SAID_LIMIT)),
+            *section("# What the user said meanwhile", clip(_said(job), SAID_LIMIT)),
             f"# Plan\n{state.plan or '(none)'}",
-            *_section("# Your earlier feedback, which the agent has worked on since", _earlier(job)),
+            *section("# Your earlier feedback, which the agent has worked on since", _earlier(job)),
         ]
-        after = _section("# New files, functions and classes, and which files mention them", _reached(job, changes))
+        after = section("# New files, functions and classes, and which files mention them", _reached(job, changes))
         self._before, self._after = redact("\n\n".join(before)), redact("\n\n".join(after))
 
     def text(self, limit: int = 0) -> str:
@@ -121,10 +122,6 @@ def fair(diffs: Sequence[tuple[str, str]], limit: int) -> str:
             f"({len(rest)} more files changed: {', '.join(rest[:NAMED])}{' ...' if len(rest) > NAMED else ''})"
         )
     return "\n".join(part.rstrip("\n") for part in parts)
-
-
-def _section(head: str, body: str) -> list[str]:
-    return [f"{head}\n{body}"] if body else []
 
 
 def _prompts(job: Job) -> str:
