@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import signal
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,20 @@ TOLD_LIMITS: Final = {
 """What programs say of a limit that nobody else can see: an allocation that was refused, room that was there before."""
 
 
+_PLACES: Final = {b"/workspace/": "workspace", b"/home/agent/": "home", b"/tmp/": "tmp", b"/dev/shm/": "shm"}
+_PLACE: Final = re.compile(rb"(?<![\w./-])(?:%s)" % b"|".join(_PLACES))
+
+
+def told_limits(data: bytes) -> set[str]:
+    """Names of TOLD_LIMITS that a command's errors tell of, and ``disk of PLACE`` where such a line names the place."""
+    told = {name for name, words in TOLD_LIMITS.items() if any(word in data for word in words)}
+    if "disk" in told:
+        for line in data.split(b"\n"):
+            if any(word in line for word in TOLD_LIMITS["disk"]) and (named := _PLACE.search(line)):
+                told.add(f"disk of {_PLACES[named[0]]}")
+    return told
+
+
 def limit_met(header: Header, said: set[str], seconds: float, limits: Limits) -> str:
     """The setting to raise: of the time, of what the kernel enforced, of what is full, of what the command says."""
     if header["timed_out"]:
@@ -36,7 +51,9 @@ def limit_met(header: Header, said: set[str], seconds: float, limits: Limits) ->
     for name in (*hit, *header["full"]):
         return limits.setting_for(name)
     if "disk" in said:
-        return limits.setting_for(header["tightest"])
+        # A place that was emptied again may have been full between two looks at it alone.
+        named = sorted(name.removeprefix("disk of ") for name in said if name.startswith("disk of "))
+        return limits.setting_for(named[0] if len(named) == 1 else header["tightest"])
     if header["signal"] == signal.SIGXFSZ or header["exit_code"] == 128 + signal.SIGXFSZ or "file" in said:
         return limits.setting_for("workspace")
     told = [] if header["counted"] else [name for name in ("memory", "pids") if name in said]

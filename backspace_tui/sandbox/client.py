@@ -225,7 +225,7 @@ class SupervisedSandbox(Connection):
 
         def take(stream: Literal["stdout", "stderr"], data: bytes) -> None:
             if stream == "stderr":
-                said.update(name for name, words in answers.TOLD_LIMITS.items() if any(word in data for word in words))
+                said.update(answers.told_limits(data))
             if cap is not None:
                 kept[stream].append(data)
             if on_output is not None:

@@ -8,6 +8,7 @@ import pytest
 
 from backspace_tui.core.protocols import Audit, Result
 from backspace_tui.core.trees import REGULAR, File
+from backspace_tui.sandbox.answers import told_limits
 from backspace_tui.sandbox.client import SupervisedSandbox
 from tests.sandbox.conftest import Opener
 from tests.sandbox.support import Token, until
@@ -109,6 +110,23 @@ def limits_of_commands(box: SupervisedSandbox) -> dict[str, str]:
         box.run("rm -rf full large; find . -name '[0-9]*' -delete")
     found["time"] = box.run("sleep 60", timeout=0.2).limit
     return found
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"dd: error writing '/home/agent/full': No space left on device", {"disk", "disk of home"}),
+        (b"cp: /tmp/full: No space left on device", {"disk", "disk of tmp"}),
+        (b"tar: /home/agent/tmp/x: Disk quota exceeded", {"disk", "disk of home"}),
+        (b"note: /tmp/a\ndd: error writing 'full': No space left on device", {"disk"}),
+        (b"dd: error writing '/workspace/tmp/full': No space left on device", {"disk", "disk of workspace"}),
+        (b"dd: error writing 'a/tmp/full': No space left on device", {"disk"}),
+        (b"sh: 1: Cannot fork", {"pids"}),
+        (b"nothing of that kind in /tmp/", set()),
+    ],
+)
+def test_a_full_place_is_known_by_its_path(line: bytes, told: set[str]) -> None:
+    assert told_limits(line) == told
 
 
 EXPECTED = {"nothing": "", "success": "", "time": "timeout (0.2 s)"}
