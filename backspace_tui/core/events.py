@@ -24,8 +24,11 @@ Verdict = Literal["passes", "fails as before", "newly fails", "not verified"]
 Action = Literal["accept", "reject", "undo", "unstage", "review", "unreview", "comment", "edit", "redo"]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What every event carries. ``attempt`` counts the runs of ``stage`` from 1."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
+    """What every event carries. ``attempt`` counts the runs of ``stage`` from 1.
+
+    Events are trees of plain data, so the garbage collector need not look through the many of a long session.
+    """
 
     seq: int = 0
     time: datetime = EPOCH

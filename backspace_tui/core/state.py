@@ -21,7 +21,7 @@ from backspace_tui.core.stages import Outcome, Stage, after
 Status = Literal["new", "running", "paused", "waiting", "done", "failed", "stopped"]
 
 
-class Edit(msgspec.Struct, frozen=True):
+class Edit(msgspec.Struct, frozen=True, gc=False):
     """One edit of a path: the ``seq`` of its event, and the path's blobs before and after (empty: absent)."""
 
     seq: int

@@ -21,7 +21,7 @@ class Log(Protocol):
     """What the recorder needs of the session's log."""
 
     @property
-    def events(self) -> list[ev.AnyEvent]: ...
+    def events(self) -> Sequence[ev.AnyEvent]: ...
 
     def append(self, event: ev.AnyEvent) -> ev.AnyEvent: ...
 
@@ -49,10 +49,10 @@ class Recorder:
         return self._state
 
     @property
-    def events(self) -> list[ev.AnyEvent]:
-        """All events so far; a copy."""
+    def events(self) -> Sequence[ev.AnyEvent]:
+        """All events so far; later ones do not join them."""
         with self.changed:
-            return list(self._log.events)
+            return self._log.events
 
     def emit(self, event: _E) -> _E:
         """Append ``event`` under the present stage and attempt; what was streamed before it goes first.
@@ -68,8 +68,7 @@ class Recorder:
         with self.changed:
             self._flush()
             placed = [self._placed(event) for event in events]
-            for stored in self._log.extend(placed):
-                self._state = apply(self._state, stored)
+            self._state = fold(self._log.extend(placed), self._state)
             self.changed.notify_all()
             return self._state.last_seq
 

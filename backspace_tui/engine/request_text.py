@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from backspace_tui.core import events as ev
 from backspace_tui.core.hunks import added_removed
@@ -44,7 +44,7 @@ def work(job: Job, state: SessionState, events: list[ev.AnyEvent]) -> Work:
     )
 
 
-def unattended(started: ev.SessionStarted, events: list[ev.AnyEvent]) -> bool:
+def unattended(started: ev.SessionStarted, events: Sequence[ev.AnyEvent]) -> bool:
     """Whether ``--accept`` alone ended the review; whoever reviews later decides for themselves."""
     reviews = [event for event in events if isinstance(event, ev.StageFinished) and event.stage == "review"]
     return started.accept != "none" and not started.interactive and len(reviews) == 1

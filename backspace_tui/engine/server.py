@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -148,7 +149,7 @@ def _work(job: Job, command: WorkCommand, driven: bool) -> int:
         return taken.seq
 
 
-def _taken_up(events: list[ev.AnyEvent], asked: int) -> ev.StageFinished | None:
+def _taken_up(events: Sequence[ev.AnyEvent], asked: int) -> ev.StageFinished | None:
     """The end of the review that came after the event ``asked``."""
     for event in reversed(events):
         if event.seq <= asked:

@@ -22,6 +22,7 @@ from backspace_tui.core import events as ev
 from backspace_tui.core.stages import STAGES
 from backspace_tui.sessions.codec import from_json, plain_json, to_json
 from backspace_tui.sessions.errors import SessionError, storage_error
+from backspace_tui.sessions.past import Past
 
 __all__ = ["FORMAT", "LOG_NAME", "EventLog", "LogTail", "SessionError", "decode", "encode", "parse", "read_events"]
 
@@ -107,6 +108,19 @@ def _check_header(line: bytes) -> None:
         )
 
 
+def _parse_whole(data: bytes, *, header: bool) -> list[ev.AnyEvent] | None:
+    """The events of a log in which every line is a plain and known one, at several times the speed; else ``None``."""
+    *lines, _ = data.split(b"\n")
+    if not lines or lines[-1].endswith(_MORE) or (header and lines[0] != _HEADER[:-1]):
+        return None
+    read = _DECODER.decode
+    try:
+        events: list[ev.AnyEvent] = [read(line) for line in (lines[1:] if header else lines)]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return None if any(type(event) is ev.Unknown for event in events) else events
+
+
 def parse(data: bytes, name: str = LOG_NAME, *, header: bool = True) -> tuple[list[ev.AnyEvent], int]:
     """The events at the start of ``data`` and the length in bytes of the part that holds them.
 
@@ -116,6 +130,8 @@ def parse(data: bytes, name: str = LOG_NAME, *, header: bool = True) -> tuple[li
     Raises:
         SessionError: not a session log, a newer format, or damage in front of good lines.
     """
+    if (whole := _parse_whole(data, header=header)) is not None:
+        return whole, data.rfind(b"\n") + 1
     events: list[ev.AnyEvent] = []
     good = position = complete = 0
     bad_line = 0
@@ -213,10 +229,10 @@ class EventLog:
         return log
 
     @property
-    def events(self) -> list[ev.AnyEvent]:
-        """Every event so far, oldest first: a copy."""
+    def events(self) -> Sequence[ev.AnyEvent]:
+        """Every event so far, oldest first; later ones do not join it. Costs nothing, however long the log is."""
         with self._mutex:
-            return list(self._events)
+            return Past(self._events, len(self._events))
 
     @property
     def last_seq(self) -> int:

@@ -10,6 +10,9 @@ from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState, fold
 
 _INTERVAL: Final = 256
+_KEPT: Final = 100
+"""States kept at most, unless an interval is given: a seek folds a hundredth of a long session."""
+
 _STEPS: Final = (
     ev.SessionStarted, ev.SessionFinished, ev.StageStarted, ev.ModelReplied, ev.ToolFinished, ev.Decision,
     ev.Question, ev.Answer, ev.Message, ev.Error, ev.GitOperation, ev.PrCreation,
@@ -19,14 +22,17 @@ _STEPS: Final = (
 class Timeline:
     """The events of a session and the state after each of them.
 
-    States are kept at regular intervals, so that a jump folds at most ``interval`` events. Indices count the
-    events from 0; -1 is the time before the first.
+    Making one folds them all, so it belongs into a background thread; states are kept at regular intervals, so that a
+    jump folds at most ``interval`` events, also the first one. Without an ``interval`` about a hundred states are kept,
+    which share what did not change between them. Indices count the events from 0; -1 is the time before the first.
     """
 
-    def __init__(self, events: Sequence[ev.AnyEvent], interval: int = _INTERVAL) -> None:
+    def __init__(self, events: Sequence[ev.AnyEvent], interval: int = 0) -> None:
         self.events = list(events)
-        self._interval = interval
+        self._interval = interval or max(_INTERVAL, -(-len(self.events) // _KEPT))
         self._states = [SessionState()]
+        for start in range(0, len(self.events) - self._interval + 1, self._interval):
+            self._states.append(fold(self.events[start : start + self._interval], self._states[-1]))
         self._steps = [index for index, event in enumerate(self.events) if _is_step(event)]
         if self.events and (not self._steps or self._steps[-1] != len(self.events) - 1):
             self._steps.append(len(self.events) - 1)
@@ -43,9 +49,6 @@ class Timeline:
         if not -1 <= index < len(self.events):
             raise IndexError(index)
         count = index + 1
-        while len(self._states) * self._interval <= count:
-            start = (len(self._states) - 1) * self._interval
-            self._states.append(fold(self.events[start : start + self._interval], self._states[-1]))
         nearest = count // self._interval
         return fold(self.events[nearest * self._interval : count], self._states[nearest])
 

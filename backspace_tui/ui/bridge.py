@@ -23,7 +23,7 @@ from textual.message import Message
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
-from backspace_tui.core.state import SessionState, apply
+from backspace_tui.core.state import SessionState, fold
 
 if TYPE_CHECKING:
     from backspace_tui.sessions.client import Client
@@ -174,8 +174,7 @@ class Follower:
                 events = tail.read()
                 for start in range(0, len(events), _CHUNK):
                     chunk = events[start : start + _CHUNK]
-                    for event in chunk:
-                        state = apply(state, event)
+                    state = fold(chunk, state)
                     self.batches.append(Batch(chunk, state))
                 if events and not self._posted:
                     self._posted = True

@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from unittest import mock
@@ -221,7 +221,7 @@ class Scene:
         return self.job.state
 
     @property
-    def events(self) -> list[ev.AnyEvent]:
+    def events(self) -> Sequence[ev.AnyEvent]:
         return self.job.recorder.events
 
     @property

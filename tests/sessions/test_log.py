@@ -26,6 +26,7 @@ from backspace_tui.sessions.log import (
     SessionError,
     decode,
     encode,
+    parse,
     read_events,
 )
 
@@ -347,3 +348,42 @@ def test_a_tail_survives_a_repair_to_the_same_length(tmp_path: Path) -> None:
     (tmp_path / LOG_NAME).write_bytes(good + line)
     os.utime(tmp_path / LOG_NAME, (1e9, 1e9))
     assert [event.seq for event in tail.read()] == [2]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"",
+        b" ",
+        b"{",
+        b"7",
+        b'{"type":"from the future","seq":3}',
+        b'{"type":"unknown","seq":3,"raw":{"type":"x"}}',
+        b'{"type":"resumed","seq":3}{"type":"resumed","seq":4}',
+        b'{"type":"file_edit","seq":3,"path":"\\udc80","added":0,"removed":0,"tree":""}',
+        b'{"type":"message","seq":3,"role":"user","text":"\xff"}',
+        b'{"type":"paused","seq":3} ',
+    ],
+)
+@pytest.mark.parametrize("after", [b"", b"\n", b'\n{"type":"resumed","seq":9}\n'])
+def test_one_odd_line_changes_nothing_for_the_others(odd: bytes, after: bytes) -> None:
+    """Logs of plain lines are read at once; wherever a line is not plain, the result is that of line by line."""
+    plain = b'{"format":"backspace-tui-session","version":1}\n{"type":"paused","seq":1}\n{"type":"resumed","seq":2}\n'
+    data = plain + odd + after
+    events: list[ev.AnyEvent] = [ev.Paused(seq=1), ev.Resumed(seq=2)]
+    length = len(plain)
+    try:
+        third = [decode(odd)] if after else []
+    except ValueError:
+        if after.count(b"\n") > 1:
+            with pytest.raises(SessionError, match="damaged at line 4"):
+                parse(data)
+            return
+    else:
+        torn = odd.endswith(b" ") and after == b"\n"
+        if after and not torn:
+            events += third
+            length = len(data)
+        if after.count(b"\n") > 1:
+            events.append(ev.Resumed(seq=9))
+    assert parse(data) == (events, length)

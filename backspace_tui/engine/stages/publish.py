@@ -102,7 +102,7 @@ def pull_request(job: Job) -> StageResult:
 
 def _verified(job: Job) -> tuple[SessionState, list[ev.AnyEvent]]:
     """What the session was when what is published had been verified; later decisions are for the next commit."""
-    events = job.recorder.events
+    events = list(job.recorder.events)
     while events and not (
         isinstance(last := events[-1], ev.StageFinished) and (last.stage, last.outcome) == ("verify", "ok")
     ):
