@@ -184,14 +184,23 @@ def _demo(arguments: list[str]) -> int:
 
 
 def _sessions(arguments: list[str]) -> int:
-    parser = _parser("sessions", "List, show, rename or delete sessions.")
+    parser = _parser("sessions", "List, show, fork, rename or delete sessions.")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("action", nargs="?", choices=("list", "show", "rename", "delete"), default="list")
+    parser.add_argument("action", nargs="?", choices=("list", "show", "fork", "rename", "delete"), default="list")
     parser.add_argument("session", nargs="?", metavar="SESSION")
     parser.add_argument("name", nargs="?", metavar="NAME", help="the new name (rename)")
+    parser.add_argument("--at", type=int, metavar="STEP", help="fork: up to this step (default: all of it)")
+    parser.add_argument("-p", "--prompt", help="fork: what the new session is to do next")
+    parser.add_argument("--headless", action="store_true", help="fork: run it, without a window")
     options = parser.parse_args(arguments)
     if options.action != "list" and not options.session:
         raise UsageError(f"sessions {options.action} needs a session's id; 'backspace-tui sessions' lists them")
+    if options.action == "fork":
+        from backspace_tui import forking
+
+        return forking.run(options)
+    if options.at is not None or options.prompt is not None or options.headless:
+        raise UsageError("--at, --prompt and --headless go with: backspace-tui sessions fork SESSION")
     from backspace_tui import listing
 
     return listing.sessions(options.action, options.session or "", options.name or "", as_json=options.json)

@@ -32,6 +32,10 @@ Positive = Annotated[float, Meta(gt=0)]
 PositiveInt = Annotated[int, Meta(gt=0)]
 VariableName = Annotated[str, Meta(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 
+_SECRET_NAMES: Final = (
+    "TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "PRIVATE_KEY", "CREDENTIAL", "GITHUB_PAT",
+)  # fmt: skip
+
 
 class ConfigError(Exception):
     """Settings that cannot be used: one line that names the file (or variable), the key and what is allowed."""
@@ -359,3 +363,12 @@ def _shown(text: str, length: int = 60) -> str:
     """Printable and short: settings files may be anyone's."""
     clean = "".join(char if char.isprintable() else "?" for char in text)
     return clean if len(clean) <= length else clean[: length - 3] + "..."
+
+
+def secrets() -> list[str]:
+    """Values of the environment that must never be shown: those whose names say so."""
+    return [
+        value
+        for name, value in os.environ.items()
+        if len(value) >= 8 and any(word in name.upper() for word in _SECRET_NAMES)
+    ]

@@ -58,7 +58,10 @@ def describe(event: ev.AnyEvent) -> str:
     match event:
         case ev.SessionStarted():
             models = f"models     {', '.join(event.models)} ({event.models_reason})"
-            return f"session    {event.session}  {visible(event.repository)}\n{models}"
+            fork = (
+                f"fork       of {visible(event.forked_from)} at step {event.forked_at}\n" if event.forked_from else ""
+            )
+            return f"session    {event.session}  {visible(event.repository)}\n{fork}{models}"
         case ev.StageStarted() if event.stage != "done":
             return f"stage      {event.stage}" + (f" (attempt {event.attempt})" if event.attempt > 1 else "")
         case ev.StageFinished(stage="prepare", detail=detail, data={"sandbox": sandbox}):

@@ -37,6 +37,7 @@ def _list(*, as_json: bool) -> None:
                 "id": item.id, "title": item.title, "name": item.name, "repository": item.repository,
                 "status": item.status, "running": item.running, "created": item.created.isoformat(),
                 "updated": item.updated.isoformat(), "directory": str(item.directory),
+                "forked_from": item.forked_from, "forked_at": item.forked_at,
             }
             for item in found
         ]  # fmt: skip

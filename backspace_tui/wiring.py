@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from backspace_tui.config import Settings
+from backspace_tui.config import Settings, secrets
 from backspace_tui.core import commands as cmd
 from backspace_tui.core.events import SessionStarted
 from backspace_tui.core.protocols import Forge, Model, SandboxSpec
@@ -18,21 +18,10 @@ from backspace_tui.sessions.errors import SessionError
 if TYPE_CHECKING:
     from backspace_tui.engine.job import Parts
 
-SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "PRIVATE_KEY", "CREDENTIAL", "GITHUB_PAT")
-
 
 def token() -> str:
     """The GitHub token of the environment, or an empty string."""
     return os.environ.get("GITHUB_TOKEN") or os.environ.get("GITHUB_PAT") or ""
-
-
-def secrets() -> list[str]:
-    """Values of the environment that must never be shown: those whose names say so."""
-    return [
-        value
-        for name, value in os.environ.items()
-        if len(value) >= 8 and any(word in name.upper() for word in SECRET_NAMES)
-    ]
 
 
 def spec(started: SessionStarted, settings: Settings) -> SandboxSpec:
@@ -76,7 +65,7 @@ def make_parts(started: SessionStarted) -> Parts:
         forge=lambda remote, source: make_forge(remote, source, settings),
         prompts=load_prompts(),
         settings=settings,
-        redactor=Redactor(secrets(), salt=started.session.encode()),
+        redactor=Redactor(secrets(), salt=(started.masks or started.session).encode()),
         progress=progress,
         refuse=refusal if offline else lambda _prompt: "",
     )

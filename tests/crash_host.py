@@ -177,7 +177,7 @@ def make_parts(started: ev.SessionStarted) -> Parts:
         forge=lambda remote, source: wiring.make_forge(remote, source, settings),
         prompts=load_prompts(),
         settings=settings,
-        redactor=Redactor([], salt=started.session.encode()),
+        redactor=Redactor([], salt=(started.masks or started.session).encode()),
     )
 
 

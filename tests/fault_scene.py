@@ -170,7 +170,7 @@ class Session:
             forge=lambda remote, source: wiring.make_forge(remote, source, settings),
             prompts=load_prompts(),
             settings=settings,
-            redactor=Redactor([KEY], salt=started.session.encode()),
+            redactor=Redactor([KEY], salt=(started.masks or started.session).encode()),
         )
 
     def start(self, *commands: cmd.AnyCommand, headless: bool = False) -> None:

@@ -41,7 +41,8 @@ class SessionStarted(Event, frozen=True, tag="session_started"):
 
     ``repository`` is the path (absolute) or URL, ``models`` the chosen names in order (``offline`` and ``scripted``
     are not language models) and ``models_reason`` why these, ``sandbox`` the backend, ``settings`` the settings in
-    force.
+    force. A fork holds the events up to ``forked_at`` of the session ``forked_from``, and was made at ``forked``;
+    ``masks`` is the session whose placeholders stand in them (empty: this one).
     """
 
     session: str
@@ -56,6 +57,10 @@ class SessionStarted(Event, frozen=True, tag="session_started"):
     interactive: bool = True
     sandbox: str = "docker"
     settings: dict[str, Any] = {}
+    forked_from: str = ""
+    forked_at: int = 0
+    forked: datetime = EPOCH
+    masks: str = ""
 
 
 class SessionFinished(Event, frozen=True, tag="session_finished"):

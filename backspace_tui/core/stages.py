@@ -53,6 +53,11 @@ NEXT: Final[dict[tuple[Stage, Outcome], Stage]] = {
     # A decision after the commit reopens the review.
     ("done", "again"): "review",
     ("done", "revise"): "implement",
+    # A fork makes a commit of its own in the place of its source's.
+    ("push", "again"): "commit",
+    ("pull_request", "again"): "commit",
+    # One that was asked for more does that first.
+    ("commit", "again"): "review",
 }
 
 

@@ -39,7 +39,8 @@ class SessionState(msgspec.Struct, frozen=True):
     its decision; ``voided`` what a later decision ended, for the case that it is undone. ``restorations`` are undone
     rejections whose lines are to be put back into the agent's files at its next turn boundary. ``unheard`` is the
     newest message of the human that no turn has taken up and no stop has put off. ``publishing`` is how far the user
-    asked to go after the review. ``spent`` is what the models cost.
+    asked to go after the review. ``spent`` is what the models cost. Of what came with a fork neither
+    the costs nor the commit and the request are the session's own.
     """
 
     started: ev.SessionStarted | None = None
@@ -153,7 +154,7 @@ def fold(events: Iterable[ev.AnyEvent], state: SessionState | None = None) -> Se
     decisions: Decisions | None = None
     for event in events:
         kind = type(event)
-        if kind in COUNTED:
+        if kind in COUNTED and not _of_source(result, event):
             spent = spend(spent, event, time)
         if kind in _HANDLERS:
             if decisions is not None:
@@ -180,6 +181,11 @@ def fold(events: Iterable[ev.AnyEvent], state: SessionState | None = None) -> Se
 def apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
     """The state after ``event``. Unknown events change only ``last_seq`` and ``last_time``."""
     return fold((event,), state)
+
+
+def _of_source(state: SessionState, event: ev.AnyEvent) -> bool:
+    """Whether ``event`` came with a fork: what it cost and what it published is its source's."""
+    return state.started is not None and event.seq <= state.started.forked_at
 
 
 def _session_started(state: SessionState, event: ev.SessionStarted) -> SessionState:
@@ -240,7 +246,7 @@ def _tool_finished(state: SessionState, event: ev.ToolFinished) -> SessionState:
 
 
 def _requested(state: SessionState, event: ev.PrCreation) -> SessionState:
-    return replace(state, request=event)
+    return state if _of_source(state, event) else replace(state, request=event)
 
 
 def _moved(state: SessionState, tree: str, snapshot: str) -> SessionState:
@@ -333,7 +339,7 @@ def _git(state: SessionState, event: ev.GitOperation) -> SessionState:
         case "restored":
             waiting = tuple(item for item in state.restorations if item.seq not in event.decisions)
             return _moved(replace(state, restorations=waiting), event.tree, event.snapshot)
-        case "commit":
+        case "commit" if not _of_source(state, event):
             commits = state.commits if event.commit in state.commits else (*state.commits, event.commit)
             return replace(state, commits=commits, committed_tree=event.tree, branch=event.branch)
         case _:

@@ -19,3 +19,8 @@ def branch_name(prompt: str) -> str:
         slug = cut[: cut.rindex("-")] if "-" in cut[_LONGEST // 2 :] else slug[:_LONGEST]
         slug = slug.strip("-")
     return PREFIX + (slug or "work")
+
+
+def fork_branch(branch: str, session: str) -> str:
+    """The branch of a fork: that of its source, told apart by the end of the fork's id."""
+    return f"{branch}-{re.sub(r'[^a-z0-9]+', '', session.rpartition('-')[2].lower())[-8:] or 'fork'}"

@@ -44,7 +44,12 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def entry(started: ev.SessionStarted, event: ev.AnyEvent) -> Entry | None:
-    """What ``event`` is in the ledger: a reply, or a failed call that cost all the same; else ``None``."""
+    """What ``event`` is in the ledger: a reply, or a failed call that cost all the same; else ``None``.
+
+    What came with a fork stands there already, as its source's.
+    """
+    if event.seq <= started.forked_at:
+        return None
     match event:
         case ev.ModelReplied():
             cached = event.tokens_cached

@@ -43,7 +43,8 @@ class SessionInfo(msgspec.Struct, frozen=True):
     """One line of the list of sessions.
 
     ``title`` is the name the user gave, or the first line of the prompt. ``status`` is the folded state's, or
-    ``interrupted`` (it worked when its process died) or ``broken`` (its log cannot be read; ``title`` says why).
+    ``interrupted`` (it worked when its process died) or ``broken`` (its log cannot be read; ``title`` says why). A fork
+    was created when it was made.
     """
 
     id: str
@@ -55,6 +56,8 @@ class SessionInfo(msgspec.Struct, frozen=True):
     created: datetime
     updated: datetime
     running: bool
+    forked_from: str = ""
+    forked_at: int = 0
 
 
 def new_session(root: Path | None = None) -> Path:
@@ -124,9 +127,11 @@ def info(directory: Path) -> SessionInfo:
         name=name,
         repository=_line(started.repository, 4096),
         status=status,
-        created=started.time,
+        created=started.forked if started.forked_from else started.time,
         updated=state.last_time,
         running=running,
+        forked_from=_line(started.forked_from),
+        forked_at=started.forked_at,
     )
 
 

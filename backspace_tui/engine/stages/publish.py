@@ -15,6 +15,7 @@ from backspace_tui.engine.job import Job, StageFailed, StageResult
 from backspace_tui.engine.request_text import work
 from backspace_tui.repository.deliver import deliver
 from backspace_tui.repository.errors import RepositoryError
+from backspace_tui.repository.slug import fork_branch
 
 
 def commit(job: Job) -> StageResult:
@@ -29,6 +30,8 @@ def commit(job: Job) -> StageResult:
         raise StageFailed("nothing is accepted, so there is nothing to commit; accept a hunk first", exit_code=4)
     decisions = [event for event in events if isinstance(event, ev.Decision)]
     branch = prepared["branch"]
+    if job.started.forked_from:
+        branch = fork_branch(branch, job.started.session)
     made = job.repository.commit(
         state.accepted_tree,
         (state.base_commit,),
