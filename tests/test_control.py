@@ -13,7 +13,9 @@ from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState
 from backspace_tui.sessions import client
+from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.objects import Objects
+from backspace_tui.sessions.store import is_running
 from tests.crash import Human, Script, scene, steps
 from tests.models.turns import Turn, call, fault, text
 from tests.program import git, wait_for
@@ -299,3 +301,27 @@ def test_commands_that_make_no_sense_are_answered_in_a_line(tmp_path: Path) -> N
         }
         human.decide("accept", "a.txt")
         assert "still working" in human.send(cmd.Publish()).error
+
+
+def test_a_stop_survives_the_death_of_the_process_that_took_it(tmp_path: Path) -> None:
+    server = Script(steps(WRITE, call("run_command", command="echo begun; trap '' TERM; sleep 600")))
+    (tmp_path / "died").mkdir()
+    with scene(tmp_path / "died", server, "process", mode="after", only="StopAsked") as human:
+        human.start()
+        human.until(lambda _: any(isinstance(event, ev.ToolOutput) for event in human.events()), "the command")
+        # The process dies when the stop stands in its log, and before it is carried out.
+        with pytest.raises(SessionError):
+            human.send(cmd.Stop())
+        wait_for(lambda: not is_running(human.directory), "the process to die")
+        assert human.state().stopping
+        asked = len(server.bodies)
+        human.start(cmd.Say(text="go on"))
+        human.until(lambda state: "go on" in [m["content"] for m in server.bodies[-1]["messages"]], "the prompt")
+        state = human.until(in_review, "the review")
+        assert not state.stopping
+    assert len(server.bodies) > asked
+    stops = [e for e in human.events() if isinstance(e, ev.StageFinished) and e.outcome == "stopped"]
+    assert [event.stage for event in stops] == ["implement"]
+    results = [event.text for event in human.events() if isinstance(event, ev.ToolFinished)]
+    assert results[1] == "not run: the user stopped the work"
+    assert sum(isinstance(event, ev.StopAsked) for event in human.events()) == 1

@@ -137,6 +137,10 @@ class Resumed(Event, frozen=True, tag="resumed"):
     """The agent goes on."""
 
 
+class StopAsked(Event, frozen=True, tag="stop_asked"):
+    """The user wants the agent's work to end: the end of a stage as ``stopped`` follows, also after a crash."""
+
+
 class Error(Event, frozen=True, tag="error"):
     """Something failed; ``message`` is one line that says what happened and what to do."""
 
@@ -361,6 +365,6 @@ class Unknown(Event, frozen=True, tag="unknown"):
 
 AnyEvent = (
     SessionStarted | SessionFinished | StageStarted | StageFinished | Message | Question | Answer | Paused | Resumed
-    | Error | AgentThinking | ModelCalled | ModelFailed | ModelReplied | ToolStarted | ToolOutput | ToolFinished
-    | FileEdit | Decision | Verification | GitOperation | PrCreation | Unknown
+    | StopAsked | Error | AgentThinking | ModelCalled | ModelFailed | ModelReplied | ToolStarted | ToolOutput
+    | ToolFinished | FileEdit | Decision | Verification | GitOperation | PrCreation | Unknown
 )  # fmt: skip

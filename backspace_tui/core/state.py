@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from backspace_tui.core import events as ev
 from backspace_tui.core.decisions import Decisions
 from backspace_tui.core.spending import COUNTED, Spent, spend
-from backspace_tui.core.stages import Outcome, Stage, after
+from backspace_tui.core.stages import AGENT_STAGES, Outcome, Stage, after
 
 Status = Literal["new", "running", "paused", "waiting", "done", "failed", "stopped"]
 
@@ -33,7 +33,8 @@ class SessionState(msgspec.Struct, frozen=True):
     """A session, folded.
 
     ``status``: ``waiting`` means for a person (review, question); ``done``, ``failed`` and ``stopped`` have no work
-    left that starts by itself. ``paused`` is the reason of a pause that nobody has ended. ``edits`` are those of each
+    left that starts by itself. ``paused`` is the reason of a pause that nobody has ended; ``stopping`` tells of a stop
+    that is not carried out yet. ``edits`` are those of each
     path, oldest first. ``group`` is the number of the last decision group; ``standing`` the groups that an undo can
     take back, oldest first. ``rejected`` and ``marks`` (reviews, comments, edits) hold what stands, by the ``seq`` of
     its decision; ``voided`` what a later decision ended, for the case that it is undone. ``restorations`` are undone
@@ -48,6 +49,7 @@ class SessionState(msgspec.Struct, frozen=True):
     last_time: datetime = ev.EPOCH
     status: Status = "new"
     paused: str = ""
+    stopping: bool = False
     stage: Stage = "prepare"
     attempt: int = 0
     stage_open: bool = False
@@ -193,7 +195,8 @@ def _session_started(state: SessionState, event: ev.SessionStarted) -> SessionSt
 
 
 def _session_finished(state: SessionState, event: ev.SessionFinished) -> SessionState:
-    return replace(state, status=event.outcome, error=event.reason, exit_code=event.exit_code)
+    # Going on after an orderly end is wanted; only a death leaves a stop to be carried out.
+    return replace(state, status=event.outcome, stopping=False, error=event.reason, exit_code=event.exit_code)
 
 
 def _message(state: SessionState, event: ev.Message) -> SessionState:
@@ -224,6 +227,10 @@ def _paused(state: SessionState, event: ev.Paused) -> SessionState:
 def _resumed(state: SessionState, _: ev.Resumed) -> SessionState:
     status: Status = "running" if state.question is None else "waiting"
     return replace(state, status=status, paused="", error="", exit_code=0)
+
+
+def _stop_asked(state: SessionState, _: ev.StopAsked) -> SessionState:
+    return replace(state, stopping=True)
 
 
 def _error(state: SessionState, event: ev.Error) -> SessionState:
@@ -263,6 +270,7 @@ def _stage_started(state: SessionState, event: ev.StageStarted) -> SessionState:
         stage_open=True,
         outcome=None,
         status="paused" if state.paused and status == "running" else status,
+        stopping=state.stopping and event.stage in AGENT_STAGES,
         error="",
         exit_code=0,
     )
@@ -282,7 +290,7 @@ def _stage_finished(state: SessionState, event: ev.StageFinished) -> SessionStat
     if event.outcome == "stopped":
         # What was said before the stop waits for the next prompt; what came after it is that prompt.
         put_off = state.unheard is not None and state.unheard.kind == "steer"
-        state = replace(state, paused="", unheard=None if put_off else state.unheard)
+        state = replace(state, paused="", unheard=None if put_off else state.unheard, stopping=False)
     if event.outcome not in ("retry", "failed"):
         state = replace(state, question=None)
     return state
@@ -376,6 +384,7 @@ _HANDLERS: Final[dict[type[ev.Event], Callable[[SessionState, Any], SessionState
     ev.Answer: _answer,
     ev.Paused: _paused,
     ev.Resumed: _resumed,
+    ev.StopAsked: _stop_asked,
     ev.Error: _error,
     ev.ModelCalled: _model_called,
     ev.ModelReplied: _model_replied,

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -39,11 +40,16 @@ NO_MODELS: Final = (("offline",), ("scripted",))
 """What stands where a session has no language model, and so no costs."""
 
 
-def run(request: cmd.HostRequest, make_parts: MakeParts, ready: Callable[[cmd.HostReady], None]) -> int:
+def run(
+    request: cmd.HostRequest,
+    make_parts: MakeParts,
+    ready: Callable[[cmd.HostReady], None],
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> int:
     """Be the one process of the session that ``request`` names, until it ends; returns the exit code.
 
     ``make_parts`` gets the first event and makes model, sandboxes and forge. ``ready`` is called once, when the
-    socket stands, or with the error.
+    socket stands, or with the error. ``clock`` tells the time of the events and of the budget; it may jump.
     """
     directory = Path(request.directory)
     try:
@@ -51,10 +57,10 @@ def run(request: cmd.HostRequest, make_parts: MakeParts, ready: Callable[[cmd.Ho
         lock.acquire()
         # A new session that cannot be leaves no log.
         parts = make_parts(request.started) if request.started is not None else None
-        log = EventLog.open(directory)
+        log = EventLog.open(directory, clock)
         started = _first_event(log, request, parts)
         parts = parts or make_parts(started)
-        job = _job(directory, request, started, log, parts)
+        job = _job(directory, request, started, log, parts, clock)
         server = Server(job, socket_path(directory))
     except (SessionError, RepositoryError) as problem:
         exit_code = getattr(problem, "exit_code", 1)
@@ -104,13 +110,20 @@ def _first_event(log: EventLog, request: cmd.HostRequest, parts: Parts | None) -
     return stored
 
 
-def _job(directory: Path, request: cmd.HostRequest, started: ev.SessionStarted, log: EventLog, parts: Parts) -> Job:
+def _job(
+    directory: Path,
+    request: cmd.HostRequest,
+    started: ev.SessionStarted,
+    log: EventLog,
+    parts: Parts,
+    clock: Callable[[], datetime],
+) -> Job:
     recorder = Recorder(log, parts.redactor.redact)
     parts.progress.listener = lambda line: _notice(recorder, parts, line)
     git_dir = directory / "repo.git"
     repository = BareRepository.open(git_dir) if git_dir.exists() else BareRepository.create(git_dir)
     objects = Objects(git_dir)
-    control = Control()
+    control = Control(stop=recorder.state.stopping)
     job = Job(
         directory=directory,
         recorder=recorder,
@@ -122,6 +135,7 @@ def _job(directory: Path, request: cmd.HostRequest, started: ev.SessionStarted, 
         exit_when_waiting=request.exit_when_waiting,
         idle_timeout=request.idle_timeout,
         ledger=_ledger(directory, started, log),
+        now=clock,
     )
     parts.progress.auditor = lambda audit: _tell(job, audit)
     return job

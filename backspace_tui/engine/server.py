@@ -113,6 +113,8 @@ def _stop(job: Job, *, quit: bool) -> int:
         return job.state.last_seq
     with job.recorder.changed:
         quit = quit or job.recorder.state.stage_now not in AGENT_STAGES
+        if not quit and not job.recorder.state.stopping:
+            job.recorder.emit(ev.StopAsked())
         job.control.stop = not quit
         job.control.quit = job.control.quit or quit
         cancel = job.control.cancel

@@ -6,6 +6,7 @@ The token reaches git in its environment alone: it stands in no argument, no fil
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import subprocess
@@ -43,11 +44,14 @@ def push_branch(
     def run(*arguments: str) -> str:
         return _git(arguments, repository, environment, url, token, timeout)
 
-    present = ""
-    for line in run("ls-remote", url, ref).splitlines():
-        oid, _, name = line.partition("\t")
-        if name == ref:
-            present = oid
+    def at_remote() -> str:
+        for line in run("ls-remote", url, ref).splitlines():
+            oid, _, name = line.partition("\t")
+            if name == ref:
+                return oid
+        return ""
+
+    present = at_remote()
     if present == commit:
         return f"{commit[:10]} is on {place} already"
     if present and present not in previous:
@@ -55,7 +59,14 @@ def push_branch(
             f"{place} holds {present[:10]}, which this session did not make: rename or remove that branch, then resume"
         )
     # An empty expectation means that the branch must not exist yet.
-    run("push", "--porcelain", "--no-verify", f"--force-with-lease={ref}:{present}", url, f"{commit}:{ref}")
+    try:
+        run("push", "--porcelain", "--no-verify", f"--force-with-lease={ref}:{present}", url, f"{commit}:{ref}")
+    except ForgeError:
+        # The answer alone may be lost, and the git of a process that was killed may still have been at it.
+        with contextlib.suppress(ForgeError):
+            if at_remote() == commit:
+                return f"{commit[:10]} is on {place} already"
+        raise
     return f"{commit[:10]} pushed to {place}"
 
 
