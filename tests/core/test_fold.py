@@ -33,7 +33,14 @@ decisions = st.builds(
 )
 kinds: dict[type[ev.Event], st.SearchStrategy[ev.AnyEvent]] = {
     ev.Decision: decisions,
-    ev.SessionStarted: st.builds(ev.SessionStarted, session=texts, repository=texts, prompt=texts, version=texts),
+    ev.SessionStarted: st.builds(
+        ev.SessionStarted,
+        session=texts,
+        repository=texts,
+        prompt=texts,
+        version=texts,
+        forked_at=st.sampled_from([0, 9]),
+    ),
     ev.SessionFinished: st.builds(
         ev.SessionFinished, outcome=st.sampled_from(["done", "failed", "stopped", "waiting"]), reason=texts
     ),
@@ -57,6 +64,7 @@ kinds: dict[type[ev.Event], st.SearchStrategy[ev.AnyEvent]] = {
         ev.Paused, reason=st.sampled_from(["user", f"{REASON}spent"]), limit=st.sampled_from(["", "usd"])
     ),
     ev.Resumed: st.just(ev.Resumed()),
+    ev.StopAsked: st.just(ev.StopAsked()),
     ev.Error: st.builds(ev.Error, message=texts),
     ev.AgentThinking: st.builds(ev.AgentThinking, text=texts),
     ev.ModelCalled: st.builds(ev.ModelCalled, model=texts, heard=seqs),
