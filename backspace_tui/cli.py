@@ -36,6 +36,11 @@ commands:
 'backspace-tui COMMAND --help' tells more. A SESSION is an id, its beginning, or 'last'."""
 
 
+SHARING_HELP: Final = """\
+also:
+  sessions apply SESSION    put the accepted work into your checkout
+'backspace-tui sessions apply --help' tells more."""
+
 ANSWER_HELP: Final = "answer the question that the session waits with: in your own words, or an option or its number"
 
 
@@ -184,7 +189,9 @@ def _demo(arguments: list[str]) -> int:
 
 
 def _sessions(arguments: list[str]) -> int:
-    parser = _parser("sessions", "List, show, fork, rename or delete sessions.")
+    if arguments and arguments[0] in SHARING:
+        return SHARING[arguments[0]](arguments[1:])
+    parser = _parser("sessions", "List, show, fork, rename or delete sessions.", SHARING_HELP)
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("action", nargs="?", choices=("list", "show", "fork", "rename", "delete"), default="list")
     parser.add_argument("session", nargs="?", metavar="SESSION")
@@ -204,6 +211,16 @@ def _sessions(arguments: list[str]) -> int:
     from backspace_tui import listing
 
     return listing.sessions(options.action, options.session or "", options.name or "", as_json=options.json)
+
+
+def _sessions_apply(arguments: list[str]) -> int:
+    parser = _parser("sessions apply", "Put the accepted work into your checkout: a merge, or uncommitted changes.")
+    parser.add_argument("session", metavar="SESSION")
+    parser.add_argument("--uncommitted", action="store_true", help="as changes of files, without a commit")
+    options = parser.parse_args(arguments)
+    from backspace_tui import applying
+
+    return applying.run(options.session, uncommitted=options.uncommitted)
 
 
 def _attach(arguments: list[str]) -> int:
@@ -295,6 +312,10 @@ def _host(_arguments: list[str]) -> int:
 
     return wiring.host()
 
+
+SHARING: Final[dict[str, Callable[[list[str]], int]]] = {
+    "apply": _sessions_apply,
+}
 
 COMMANDS: Final[dict[str, Callable[[list[str]], int]]] = {
     "run": _run,

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         _decide(directory, decisions)
     exit_code = 0
     if work := _next(directory, decisions, options):
-        exit_code = _carry_out(directory, work, sys.stderr if options.json else sys.stdout)
+        exit_code = carry_out(directory, work, sys.stderr if options.json else sys.stdout)
     if options.send_failures:
         _send_failures(directory)
     if options.why:
@@ -209,7 +209,7 @@ def _may_complete(command: cmd.AnyCommand) -> bool:
     return not isinstance(command, cmd.RollBack)
 
 
-def _carry_out(directory: Path, command: cmd.Verify | cmd.Publish, output: TextIO) -> int:
+def carry_out(directory: Path, command: cmd.Verify | cmd.Publish, output: TextIO) -> int:
     state = fold(read_events(directory))
     if state.accepted_tree == state.base_tree:
         raise SessionError("nothing is accepted yet; accept a hunk first")

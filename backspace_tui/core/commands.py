@@ -114,13 +114,22 @@ class RollBack(Command, frozen=True, tag="roll_back"):
     seq: int
 
 
+class Apply(Command, frozen=True, tag="apply"):
+    """Put the accepted work into the user's checkout: merge its commit, or write it as ``uncommitted`` changes.
+
+    Refused where it would overwrite anything of the user's; again is nothing.
+    """
+
+    uncommitted: bool = False
+
+
 class Ping(Command, frozen=True, tag="ping"):
     """Answered with the newest ``seq``; keeps the session from idling out."""
 
 
 AnyCommand = (
     Say | Pause | Resume | Stop | Quit | Answer | Decide | Edit | Undo | Verify | Publish | RunForUser | Shell
-    | RollBack | Ping
+    | RollBack | Apply | Ping
 )  # fmt: skip
 
 

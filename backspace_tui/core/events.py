@@ -323,10 +323,11 @@ class GitOperation(Event, frozen=True, tag="git_operation"):
     wait again, since a roll back may have brought their lines back), ``rejected`` and ``restored`` (rejections carried
     out in W or put back into it: their ``hunks`` and, as ``decisions``, their ``seq``; ``before``, W until then, and
     ``accepted``, A at that moment; ``overtaken`` are those of them that the agent was faster than), ``commit``
-    (``commit``, ``tree``, ``branch`` ours), ``push``.
+    (``commit``, ``tree``, ``branch`` ours), ``push``, ``apply`` (``tree`` came into the user's checkout, whose HEAD is
+    ``commit`` on ``branch`` then).
     """
 
-    operation: Literal["base", "snapshot", "rejected", "restored", "commit", "push"]
+    operation: Literal["base", "snapshot", "rejected", "restored", "commit", "push", "apply"]
     ok: bool = True
     detail: str = ""
     commit: str = ""

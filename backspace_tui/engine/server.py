@@ -17,7 +17,7 @@ from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.core.stages import AGENT_STAGES, RESTING
 from backspace_tui.core.terminal_text import clean
-from backspace_tui.engine import editing, review, rollback, user_commands
+from backspace_tui.engine import applying, editing, review, rollback, user_commands
 from backspace_tui.engine.job import Job, WorkCommand
 from backspace_tui.engine.talk import kind_of_message
 from backspace_tui.engine.visit import Visit
@@ -81,6 +81,10 @@ def _handle(job: Job, command: cmd.AnyCommand, driven: bool) -> int:
             return user_commands.ask_run(job, line, driven=driven)
         case cmd.RollBack(seq=step):
             return rollback.ask(job, step, driven=driven)
+        case cmd.Apply(uncommitted=uncommitted):
+            with job.review_lock:
+                done = applying.apply(job.directory, recorder.events, uncommitted=uncommitted)
+                return recorder.emit(done).seq
         case cmd.Shell():
             raise review.DecisionRefused("a shell needs a window of its own: backspace-tui sandbox shell SESSION")
         case cmd.Verify() | cmd.Publish():

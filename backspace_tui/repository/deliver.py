@@ -44,7 +44,7 @@ def deliver(source_path: Path, repo_git: Path, commit: str, branch: str, previou
         raise RepositoryError(
             f"the branch {visible(branch)} is checked out in {place}: switch to another branch there, then resume"
         )
-    _transfer(user, Runner.of_our_own(repo_git), commit)
+    transfer(user, Runner.of_our_own(repo_git), commit)
     try:
         user.run("update-ref", "-m", "backspace-tui: accepted work", ref, commit, present or _ABSENT)
     except GitFailed as problem:
@@ -78,7 +78,12 @@ def _in_the_way(name: str, candidate: str) -> bool:
     return name == candidate or name.startswith(f"{candidate}/") or candidate.startswith(f"{name}/")
 
 
-def _transfer(user: Runner, bare: Runner, commit: str) -> None:
+def transfer(user: Runner, bare: Runner, commit: str) -> None:
+    """Copy ``commit`` and what it stands on, down to the base, into the user's repository.
+
+    Raises:
+        RepositoryError: the repository no longer holds the base.
+    """
     roots = bare.line("rev-list", "--max-parents=0", commit).split()
     for root in roots:
         # A partial clone would fetch a commit that it does not hold.

@@ -41,7 +41,7 @@ def beside(user: Runner, scratch: Path) -> Runner:
         {
             "GIT_INDEX_FILE": os.fspath(scratch / "index"),
             "GIT_OBJECT_DIRECTORY": os.fspath(own),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": _listed(objects),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": listed(objects),
         }
     )
 
@@ -73,7 +73,8 @@ def _inside(user: Runner, name: str) -> Path:
     return Path(user.folder, user.line("rev-parse", "--git-path", name)).absolute()
 
 
-def _listed(path: Path) -> str:
+def listed(path: Path) -> str:
+    """A folder of objects as git's list of alternates names it."""
     # A list separated by colons; a quoted entry may hold one.
     text = os.fspath(path)
     if ":" not in text and not text.startswith('"'):

@@ -22,6 +22,7 @@ from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.sessions.codec import from_json, to_json
 from backspace_tui.sessions.errors import SessionError, storage_error
+from backspace_tui.sessions.imported import refuse_imported
 from backspace_tui.sessions.log import LogTail
 from backspace_tui.sessions.store import is_running, socket_path
 
@@ -51,6 +52,7 @@ def launch(request: cmd.HostRequest, timeout: float = 30.0, argv: Sequence[str] 
         SessionError: it could not start, with its own reason and exit code.
     """
     directory = Path(request.directory)
+    refuse_imported(directory)
     log = directory / "engine.log"
     try:
         with contextlib.ExitStack() as stack:

@@ -62,6 +62,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("pane.sandbox", "4", "pane('sandbox')", "Sandbox"),
     Key("verify", "V", "verify", "verify what is accepted", "review"),
     Key("pull_request", "P", "pull_request", "verify, commit and open the pull request", "review"),
+    Key("apply", "A", "apply_work", "put what is accepted into your checkout: merge, or uncommitted changes", "review"),
     Key("agent.pause", "p", "pause", "pause or resume the agent", "live"),
     Key("agent.stop", "S", "stop", "stop the agent's work", "live"),
     Key("sandbox.command", "!", "command", "a command of yours in the agent's sandbox", "live"),

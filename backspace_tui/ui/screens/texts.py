@@ -56,6 +56,20 @@ def help_entries(keys: Mapping[str, str], *, replay: bool) -> list[Entry]:
     return entries
 
 
+def apply_entries(state: SessionState) -> list[Entry]:
+    """The two ways into the user's checkout, and whether the first one is open."""
+    if not state.commit or state.committed_tree != state.accepted_tree:
+        merge = "needs a commit of what is accepted first (pull request, or backspace-tui sessions apply)"
+    else:
+        merge = f"{visible(state.branch)} ({state.commit[:10]}) into the branch that is checked out"
+    where = visible(state.started.repository) if state.started else ""
+    return [
+        Entry(f"What is accepted comes into {where}; nothing of yours is overwritten.", "text"),
+        Entry(merge, "text", "merge", "key"),
+        Entry("as changes of the files; index and branches stay", "text", "uncommitted", "key"),
+    ]
+
+
 def why_entries(call: Why | None, comment: str) -> list[Entry]:
     """The thought, the tool call and its result."""
     if call is None:

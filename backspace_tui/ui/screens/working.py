@@ -105,6 +105,25 @@ class Working(Answering):
             title = f"Pull request #{request.number}" if request.number else f"Pull request ({request.forge})"
             self.app.push_screen(TextDialog(title, request_entries(request)))
 
+    def action_apply_work(self) -> None:
+        """Ask how, then have the session put what is accepted into the user's checkout."""
+        from backspace_tui.ui.screens.dialogs import TextDialog
+        from backspace_tui.ui.screens.texts import apply_entries
+
+        state = self.desk.state
+        if self.sender is None or (state.accepted_tree == state.base_tree and not self.desk.busy):
+            self.say("nothing is accepted yet: space accepts the hunk at the cursor", "muted")
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer in ("merge", "uncommitted"):
+                self.say("putting it into your checkout ...", "accent")
+                self.send(cmd.Apply(uncommitted=answer == "uncommitted"))
+
+        answers = {"m": "merge", "u": "uncommitted"}
+        hint = "m: merge   u: uncommitted   escape: close"
+        self.app.push_screen(TextDialog("Apply", apply_entries(state), hint=hint, answers=answers), answered)
+
     def action_pause(self) -> None:
         paused = bool(self.desk.state.paused)
         self.send(cmd.Resume() if paused else cmd.Pause(), start=paused)

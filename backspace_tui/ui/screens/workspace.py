@@ -182,6 +182,8 @@ class Workspace(Replaying):
             case ev.PrCreation():
                 self.status.unsay()
                 self.show_request()
+            case ev.GitOperation(operation="apply", detail=detail):
+                self.say(detail, "good")
             case ev.Verification(verdict="passes") if self.asked_verdict:
                 self.asked_verdict = False
                 self.say("verified: what is accepted passes the tests", "good")
