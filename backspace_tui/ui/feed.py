@@ -223,6 +223,8 @@ def _git(event: ev.GitOperation, thinking: list[Entry]) -> None:
             thinking.append(_line("commit", f"{event.commit[:10]} on {event.branch}", style))
         case "push":
             thinking.append(_line("push", event.detail or event.branch, style))
+        case "apply":
+            thinking.append(_line("apply", event.detail, style))
         case "rejected":
             thinking.append(_line("back", "rejected hunks taken out of the agent's files", style))
         case _ if not event.ok:

@@ -260,3 +260,21 @@ async def test_colours_of_the_old_side_follow_as_soon_as_a_hunk_is_accepted(host
         assert not wrong
         assert shown[0][-1] == exact[-1]
         await window.until(lambda: shown[-1] == exact, "all colours")
+
+
+@scenario
+async def test_applying_asks_how(host: Host) -> None:
+    async with opened(launch_of(host.sample)) as window:
+        await window.ready()
+        await window.press("A")
+        await window.until(lambda: "nothing is accepted yet" in window.text(), "the refusal")
+        await window.press("space")
+        await window.until(lambda: "1 of 5 decided" in window.workspace.status.text, "the decision")
+        await window.press("A")
+        await window.until(lambda: "u: uncommitted" in window.text(), "the question")
+        assert "needs a commit of what is accepted first" in window.text()
+        await window.press("escape", "A")
+        await window.until(lambda: "u: uncommitted" in window.text(), "the question again")
+        await window.press("u")
+        await window.until(lambda: cmd.Apply(uncommitted=True) in host.commands, "the command")
+        assert cmd.Apply() not in host.commands
