@@ -39,7 +39,13 @@ commands:
 SHARING_HELP: Final = """\
 also:
   sessions apply SESSION    put the accepted work into your checkout
+  sessions export SESSION   write a session into one file
+  sessions import FILE      make a session of such a file
 'backspace-tui sessions apply --help' tells more."""
+
+EXPORT_HELP: Final = """\
+markdown is a report, html a page to step through, cast a recording that asciinema plays, and jsonl the session's
+events and objects, which 'backspace-tui sessions import' makes a session of again."""
 
 ANSWER_HELP: Final = "answer the question that the session waits with: in your own words, or an option or its number"
 
@@ -223,6 +229,27 @@ def _sessions_apply(arguments: list[str]) -> int:
     return applying.run(options.session, uncommitted=options.uncommitted)
 
 
+def _sessions_export(arguments: list[str]) -> int:
+    from backspace_tui.sharing import FORMATS, export
+
+    parser = _parser("sessions export", "Write a session into one file, without its secrets.", EXPORT_HELP)
+    parser.add_argument("session", metavar="SESSION")
+    parser.add_argument("--format", choices=tuple(FORMATS), default="markdown", help="which one (default markdown)")
+    parser.add_argument("-o", "--output", default="", metavar="FILE", help="- is standard output (default: by the id)")
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    options = parser.parse_args(arguments)
+    return export(options.session, options.format, options.output, force=options.force)
+
+
+def _sessions_import(arguments: list[str]) -> int:
+    parser = _parser("sessions import", "Make a session of a file that sessions export --format jsonl wrote.")
+    parser.add_argument("file", metavar="FILE")
+    options = parser.parse_args(arguments)
+    from backspace_tui import sharing
+
+    return sharing.import_(options.file)
+
+
 def _attach(arguments: list[str]) -> int:
     parser = _parser("attach", "Open the window of a session; one that rests is started again.")
     parser.add_argument("session", metavar="SESSION")
@@ -315,6 +342,8 @@ def _host(_arguments: list[str]) -> int:
 
 SHARING: Final[dict[str, Callable[[list[str]], int]]] = {
     "apply": _sessions_apply,
+    "export": _sessions_export,
+    "import": _sessions_import,
 }
 
 COMMANDS: Final[dict[str, Callable[[list[str]], int]]] = {
