@@ -177,7 +177,8 @@ def _in_the_way(top: Path, path: str, tracked: Collection[str], folders: Collect
 def _switch(user: Runner, old: str, new: str, *, dry: bool = False) -> None:
     """Bring index and files from one tree to another; what the user changed elsewhere stays."""
     if dry:
-        user.run("update-index", "-q", "--refresh", ok=(0, 1))
+        # Should it not be possible, the next command says so.
+        user.run("update-index", "-q", "--refresh", ok=(0, 1, 128))
     try:
         user.run(*_QUIET, "read-tree", "-m", "-u", *(["-n"] if dry else []), old, new)
     except GitFailed as problem:

@@ -349,3 +349,36 @@ def test_a_branch_that_was_removed_is_brought_again(bare: BareRepository, reposi
     git(repository, "gc", "-q", "--prune=now")
     session.merge()
     check_files(repository)
+
+
+@pytest.mark.parametrize("name", [".git", ".GIT", "git~1", ".g\u200cit", ".."])
+def test_paths_that_are_none_are_refused(bare: BareRepository, repository: Path, name: str) -> None:
+    session = Session(bare, repository, CHANGES)
+    blob = bare.write_blob(b"[core]\n\tfsmonitor = touch /tmp/x\n")
+    data = b"100644 config\0" + bytes.fromhex(blob)
+    inner = git(bare.path, "hash-object", "-t", "tree", "-w", "--literally", "--stdin", data=data).decode().strip()
+    data = b"40000 " + name.encode() + b"\0" + bytes.fromhex(inner)
+    session.tree = (
+        git(bare.path, "hash-object", "-t", "tree", "-w", "--literally", "--stdin", data=data).decode().strip()
+    )
+    parent = line(bare.path, "rev-parse", f"{session.commit}^")
+    session.commit = bare.commit(session.tree, (parent,), "evil", "Ada", "ada@example.org", WHEN)
+    refused(repository, session.merge, "names a .git folder|not a path inside|refuse|cannot be|failed|overwritten")
+    refused(repository, session.write, "names a .git folder|not a path inside|refuse|cannot be|failed")
+
+
+def test_two_windows_at_once_lose_nothing(bare: BareRepository, repository: Path) -> None:
+    session = Session(bare, repository, CHANGES)
+    (repository / ".git/index.lock").touch()
+    refused(repository, session.merge, r"index\.lock")
+    (repository / ".git/index.lock").unlink()
+    session.merge()
+    check_files(repository)
+
+
+def test_an_executable_bit_that_the_file_system_lacks(bare: BareRepository, repository: Path) -> None:
+    git(repository, "config", "core.fileMode", "false")
+    session = Session(bare, repository, CHANGES)
+    (repository / "a.txt").chmod(0o755)
+    session.write()
+    check_files(repository)

@@ -26,6 +26,8 @@ from backspace_tui.sessions.objects import Objects
 _MAX_TEXT: Final = 20_000
 """Characters of one text that are kept, half of them from its end."""
 _MAX_DIFF: Final = 200_000
+_MAX_DIFFS: Final = 40_000_000
+"""Characters of one diff that are kept, and of all together: a browser has to hold them."""
 
 _PAGE: Final = """\
 <!doctype html>
@@ -93,8 +95,10 @@ class _Story:
     """What the page shows after each step; entries name the first step that shows them."""
 
     def __init__(self, objects: Objects, redactor: Redactor, base: str) -> None:
-        self._objects, self._redactor, self._base = objects, redactor, base
+        self._objects, self._redactor = objects, redactor
         self._tree = base
+        self._before = objects.entries(base) if base else {}
+        self._room = _MAX_DIFFS
         self._steps: list[tuple[int, str, str, str]] = []
         self._thinking: list[tuple[int, str, str, str]] = []
         self._output: list[tuple[int, str, str, str]] = []
@@ -139,10 +143,9 @@ class _Story:
 
     def _changed(self, tree: str) -> list[tuple[str, int]]:
         """The paths that moved, each with its diff from the base; -1: it is as in the base again."""
-        before, after = self._objects.entries(self._base), self._objects.entries(tree)
         found = []
         for change in self._objects.changes(self._tree, tree):
-            whole = FileChange(change.path, before.get(change.path), after.get(change.path))
+            whole = FileChange(change.path, self._before.get(change.path), change.new)
             found.append((visible(change.path), -1 if whole.old == whole.new else self._diff(whole)))
         self._tree = tree
         return found
@@ -150,8 +153,10 @@ class _Story:
     def _diff(self, change: FileChange) -> int:
         if change not in self._known:
             text = file_diff(self._objects, change, self._redactor)
+            shown = _cut(text, _MAX_DIFF)
+            self._room -= len(shown)
             self._known[change] = len(self._diffs)
-            self._diffs.append((*counts(text), _cut(text, _MAX_DIFF)))
+            self._diffs.append((*counts(text), shown if self._room > 0 else "left out: the page would be too large"))
         return self._known[change]
 
     def _think(self, step: int, label: str, text: str, style: str = "") -> str:

@@ -108,6 +108,8 @@ def _done(events: Sequence[ev.AnyEvent]) -> Iterator[str]:
                 yield fenced(shortened(text))
             case ev.FileEdit(path=path, added=added, removed=removed):
                 yield f"- edited {code(visible(path))} (+{added} -{removed})"
+            case ev.Message(kind="notice", text=text):
+                yield f"- {code(clean(text))}"
             case ev.Message(kind=kind, role=role, text=text) if kind not in ("prompt", "plan", "compacted"):
                 yield f"{role}:\n\n{quote(clean(text))}"
             case ev.ModelFailed(model=model, reason=reason):
