@@ -21,11 +21,11 @@ BRANCH = "backspace/replace-one-with-two-in-txt"
 class Session(Program):
     """A run of the offline agent that ended in its review, with two hunks."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: dict[str, str | bytes] = FILES) -> None:
         super().__init__(folder)
         git_config = folder / "home" / ".gitconfig"
         git_config.write_text("[user]\n\tname = Uma User\n\temail = uma@example.com\n")
-        self.repository = make_repository(folder / "repository", FILES)
+        self.repository = make_repository(folder / "repository", files)
         ran = self.run(
             "run", str(self.repository), "-p", "replace one with two in *.txt", "--model", "offline",
             "--sandbox", "bubblewrap",
@@ -106,3 +106,16 @@ def test_a_checkout_that_is_gone(session: Session) -> None:
     session.accept("all")
     session.repository.rename(session.repository.with_name("moved"))
     assert "does not exist" in session.apply(expect=1)
+
+
+def test_what_makes_tests_fail_is_not_applied(tmp_path: Path) -> None:
+    test = "import unittest\n\n\nclass Test(unittest.TestCase):\n    def test(self):\n        "
+    test += 'with open("a.txt") as file:\n            self.assertEqual(file.read(), "one\\n")\n'
+    session = Session(tmp_path, FILES | {"test_a.py": test})
+    shown = json.loads(session.run("review", "last", "--json").stdout)
+    session.accept(shown["files"][0]["hunks"][0]["id"])
+    done = session.run("sessions", "apply", "last")
+    assert done.returncode == 3
+    assert "make tests fail that passed before" in done.stderr
+    assert session.text("a.txt") == "one\n"
+    assert session.applied == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -167,11 +168,21 @@ def _log(folder: Path, reader: _Reader, header: _Header) -> list[ev.AnyEvent]:
 
 def _harmless(line: bytes) -> bytes:
     """An event's line without control sequences where an honest log has none; the very line, if so. ``ValueError``."""
-    value = plain_json(line)
+    try:
+        value = json.loads(line, object_pairs_hook=_without_doubles)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("not an event")
     harmless = _cleaned(value)
     return line if harmless == value else to_json(harmless) + line[len(line.rstrip(b" ")) :]
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Of two with one name, another reader might take the one that was not looked at.
+    if len(found := dict(pairs)) != len(pairs):
+        raise ValueError("a name stands twice")
+    return found
 
 
 def _cleaned(value: Any) -> Any:

@@ -153,6 +153,11 @@ BAD: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
     "too many": (lambda lines: altered(lines, 0, lambda head: head | {"events": 10**9}), "impossible number"),
     "fewer": (lambda lines: altered(lines, 0, lambda head: head | {"events": head["events"] + 1}), "line"),
     "no event": (lambda lines: [*lines[:3], b"[1]\n", *lines[4:]], "not an event"),
+    "a name twice": (
+        lambda lines: [*lines[:3], b'{"text":"\\u001b","text":"",' + lines[3][1:], *lines[4:]],
+        "not an event",
+    ),
+    "nested": (lambda lines: [*lines[:3], b'{"a":' * 200_000 + b"\n", *lines[4:]], "not an event"),
     "a number twice": (lambda lines: altered(lines, 3, lambda event: event | {"seq": 2}), "not numbered"),
     "no beginning": (lambda lines: altered(lines, 1, lambda event: event | {"type": "resumed"}), "begin"),
     "no time zone": (
