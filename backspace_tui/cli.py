@@ -41,6 +41,7 @@ also:
   sessions apply SESSION    put the accepted work into your checkout
   sessions export SESSION   write a session into one file
   sessions import FILE      make a session of such a file
+  sessions prune            remove many
 'backspace-tui sessions apply --help' tells more."""
 
 EXPORT_HELP: Final = """\
@@ -197,8 +198,15 @@ def _demo(arguments: list[str]) -> int:
 def _sessions(arguments: list[str]) -> int:
     if arguments and arguments[0] in SHARING:
         return SHARING[arguments[0]](arguments[1:])
+    if "prune" in arguments[:1]:
+        from backspace_tui import pruning
+
+        return pruning.main(_parser("sessions prune", pruning.DESCRIPTION), arguments[1:])
     parser = _parser("sessions", "List, show, fork, rename or delete sessions.", SHARING_HELP)
     parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument(
+        "--search", default="", metavar="TEXT", help="only those that hold it, in their prompt, name or log"
+    )
     parser.add_argument("action", nargs="?", choices=("list", "show", "fork", "rename", "delete"), default="list")
     parser.add_argument("session", nargs="?", metavar="SESSION")
     parser.add_argument("name", nargs="?", metavar="NAME", help="the new name (rename)")
@@ -216,6 +224,8 @@ def _sessions(arguments: list[str]) -> int:
         raise UsageError("--at, --prompt and --headless go with: backspace-tui sessions fork SESSION")
     from backspace_tui import listing
 
+    if options.action == "list":
+        return listing.listed(search=options.search, as_json=options.json)
     return listing.sessions(options.action, options.session or "", options.name or "", as_json=options.json)
 
 

@@ -28,10 +28,12 @@ from backspace_tui.engine.server import Server, handle
 from backspace_tui.engine.workspace import Workspace
 from backspace_tui.repository.bare import BareRepository
 from backspace_tui.repository.errors import RepositoryError
+from backspace_tui.sessions import summaries
 from backspace_tui.sessions.errors import LAST_WORDS, SessionError, storage_error
 from backspace_tui.sessions.ledger import Ledger
 from backspace_tui.sessions.log import EventLog
 from backspace_tui.sessions.objects import Objects
+from backspace_tui.sessions.review import review
 from backspace_tui.sessions.store import Lock, socket_path
 
 MakeParts = Callable[[ev.SessionStarted], Parts]
@@ -85,10 +87,20 @@ def run(
     finally:
         job.workspace.close()
         server.close()
+        _summarize(job)
         job.objects.close()
         job.repository.close()
         log.close()
         lock.release()
+
+
+def _summarize(job: Job) -> None:
+    """Leave behind what lists of sessions show; whoever finds it missing makes it of the log."""
+    try:
+        hunks = review(job.objects, job.state).total if job.state.base_tree else None
+    except SessionError:
+        hunks = None
+    summaries.keep(job.directory, job.state, hunks)
 
 
 def _say_in_log(text: str) -> None:

@@ -17,10 +17,11 @@ from typing import Final
 import msgspec
 
 from backspace_tui.core import events as ev
-from backspace_tui.core.state import SessionState, fold
+from backspace_tui.core.summary import Summary
 from backspace_tui.paths import sessions_dir
 from backspace_tui.sessions.errors import SessionError, storage_error
-from backspace_tui.sessions.log import LOG_NAME, parse
+from backspace_tui.sessions.log import LOG_NAME
+from backspace_tui.sessions.summaries import summary_of
 
 __all__ = [
     "Lock", "SessionError", "SessionInfo", "find", "info", "is_running", "list_sessions", "new_session", "remove",
@@ -31,20 +32,15 @@ SOCKET_ROOT = Path("/tmp")  # noqa: S108 - the directory made inside is checked 
 """Where sockets go whose path would be too long; not XDG_RUNTIME_DIR, which is removed at logout."""
 
 _MAX_SOCKET_PATH: Final = 100
-_HEAD: Final = 64 * 1024
-_TAIL: Final = 64 * 1024
 _TITLE_LENGTH: Final = 80
-_STATUS_EVENTS: Final = (
-    ev.SessionStarted, ev.SessionFinished, ev.StageStarted, ev.Question, ev.Answer, ev.Paused, ev.Resumed,
-)  # fmt: skip
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
     """One line of the list of sessions.
 
     ``title`` is the name the user gave, or the first line of the prompt. ``status`` is the folded state's, or
-    ``interrupted`` (it worked when its process died) or ``broken`` (its log cannot be read; ``title`` says why). A fork
-    was created when it was made.
+    ``interrupted`` (it worked when its process died) or ``broken`` (its log cannot be read; ``title`` says why, and
+    there is no ``summary``). A fork was created when it was made.
     """
 
     id: str
@@ -58,6 +54,7 @@ class SessionInfo(msgspec.Struct, frozen=True):
     running: bool
     forked_from: str = ""
     forked_at: int = 0
+    summary: Summary | None = None
 
 
 def new_session(root: Path | None = None) -> Path:
@@ -85,7 +82,7 @@ def new_session(root: Path | None = None) -> Path:
 def _directories(root: Path) -> list[Path]:
     try:
         with os.scandir(root) as entries:
-            return [Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            return [Path(entry.path) for entry in entries if entry.name[0] != "." and entry.is_dir()]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -103,35 +100,36 @@ def list_sessions(root: Path | None = None) -> list[SessionInfo]:
 
 
 def info(directory: Path) -> SessionInfo:
-    """What the list shows of one session; reads only the ends of its log. Never raises for a broken one."""
+    """What the list shows of one session. Never raises for a broken one."""
     running = False
     name = ""
+    folder = os.fspath(directory)
     try:
-        running = is_running(directory)
-        name = _name(directory)
-        state = _ends(directory / LOG_NAME)
+        running = is_running(folder)
+        name = _name(folder)
+        summary = summary_of(folder)
     except SessionError as error:
         return _broken(directory, name, str(error).removeprefix(f"{directory / LOG_NAME} "), running)
     except OSError as error:
         return _broken(directory, name, f"{LOG_NAME}: {error.strerror}", running)
-    if state.started is None:
+    if summary is None:
         return _broken(directory, name, "(nothing was started)", running)
-    status: str = state.status
+    status: str = summary.status
     if not running and status in ("new", "running", "paused"):
         status = "interrupted"
-    started = state.started
     return SessionInfo(
         id=directory.name,
         directory=directory,
-        title=name or _line(started.prompt) or "(no prompt)",
+        title=name or _line(summary.prompt) or "(no prompt)",
         name=name,
-        repository=_line(started.repository, 4096),
+        repository=_line(summary.repository, 4096),
         status=status,
-        created=started.forked if started.forked_from else started.time,
-        updated=state.last_time,
+        created=summary.created,
+        updated=summary.updated,
         running=running,
-        forked_from=_line(started.forked_from),
-        forked_at=started.forked_at,
+        summary=summary,
+        forked_from=_line(summary.forked_from),
+        forked_at=summary.forked_at,
     )
 
 
@@ -146,32 +144,12 @@ def _broken(directory: Path, name: str, reason: str, running: bool) -> SessionIn
 
 def _line(text: str, length: int = _TITLE_LENGTH) -> str:
     """The first line of ``text``, printable and short: logs may have been imported from anywhere."""
+    if len(text) <= length and text.isprintable():
+        return text.strip()
     first = next((line for line in text.splitlines() if line.strip()), "").strip()
-    first = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in first)
+    if not first.isprintable():
+        first = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in first)
     return first if len(first) <= length else first[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _ends(path: Path) -> SessionState:
-    """A state good enough for a list, from the first events and the last ones of a log."""
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size <= _HEAD + _TAIL:
-            return fold(parse(file.read(), str(path))[0])
-        head = file.read(_HEAD)
-        while b"\n" not in head[head.find(b"\n") + 1 :] and len(head) < size:
-            head += file.read(len(head))
-        events, _ = parse(head[: head.rfind(b"\n") + 1], str(path))
-        state = fold(event for event in events if isinstance(event, ev.SessionStarted))
-        length = _TAIL
-        while True:
-            start = max(size - length, 0)
-            file.seek(start)
-            tail = file.read(size - start)
-            tail = tail[tail.find(b"\n") + 1 :]
-            events, _ = parse(tail, str(path), header=False)
-            if start == 0 or any(isinstance(event, _STATUS_EVENTS) for event in events):
-                return fold(events, state)
-            length *= 8
 
 
 def _created(directory: Path) -> datetime:
@@ -206,11 +184,18 @@ def find(name: str, root: Path | None = None) -> Path:
     raise SessionError(f"there is no session {_line(name)!r}: {hint}", 2)
 
 
-def _name(directory: Path) -> str:
+def _name(directory: Path | str) -> str:
+    # Listing a thousand sessions asks a thousand times, mostly in vain.
     try:
-        return _line((directory / "name").read_text("utf-8", "replace"))
+        descriptor = os.open(f"{directory}/name", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        return _line(os.read(descriptor, 4096).decode("utf-8", "replace"))
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def rename(directory: Path, name: str) -> None:
@@ -221,7 +206,9 @@ def rename(directory: Path, name: str) -> None:
     """
     temporary = directory / f".name-{secrets.token_hex(4)}"
     try:
-        temporary.write_text(_line(name), "utf-8", "replace")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            file.write(_line(name))
         temporary.replace(directory / "name")
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -310,20 +297,21 @@ def holder(directory: Path) -> int:
         return 0
 
 
-def is_running(directory: Path) -> bool:
+def is_running(directory: Path | str) -> bool:
     """Whether a process holds the session's lock."""
+    path = f"{directory}/lock"
     try:
-        descriptor = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise storage_error(error, directory / "lock") from error
+        raise storage_error(error, Path(path)) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError as error:
-        raise storage_error(error, directory / "lock") from error
+        raise storage_error(error, Path(path)) from error
     finally:
         os.close(descriptor)
     return False
