@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from backspace_tui.core.sizes import parse_size, parse_time
+
 
 class Candidate(msgspec.Struct, frozen=True):
     """A session as pruning sees it: seconds since anything happened in it, and bytes on disk.
@@ -35,6 +37,36 @@ class Rule(msgspec.Struct, frozen=True):
     def empty(self) -> bool:
         """Whether no criterion is set."""
         return self.older_than is None and self.larger_than is None and self.keep is None
+
+
+def parse_rule(text: str) -> Rule:
+    """The rule that a line says: ``older 30d``, ``larger 500m``, ``keep 20`` and ``force``, in any order.
+
+    Raises:
+        ValueError: it says something else, or no criterion.
+    """
+    words = text.split()
+    older: float | None = None
+    larger: int | None = None
+    keep: int | None = None
+    force = False
+    while words:
+        match words:
+            case ["force", *rest]:
+                force = True
+            case ["older", value, *rest]:
+                older = parse_time(value)
+            case ["larger", value, *rest]:
+                larger = parse_size(value)
+            case ["keep", value, *rest] if value.isdecimal():
+                keep = int(value)
+            case _:
+                raise ValueError(f"{words[0]!r} is not understood; write it like: older 30d larger 500m keep 20")
+        words = rest
+    rule = Rule(older, larger, keep, force)
+    if rule.empty:
+        raise ValueError("say what may go, like: older 30d larger 500m keep 20")
+    return rule
 
 
 class Plan(msgspec.Struct, frozen=True):

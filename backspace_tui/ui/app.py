@@ -23,8 +23,13 @@ def run(launch: Launch) -> int:
     gc.disable()
     from backspace_tui.ui.window import BackspaceApp
 
-    app = BackspaceApp(launch)
-    result = app.run()
+    while True:
+        app = BackspaceApp(launch)
+        result = app.run()
+        if app.following is None or app.crash is not None:
+            break
+        # Another session was chosen: a window of its own, in the same terminal.
+        launch = app.following
     name = app.session
     if app.crash is not None:
         if launch.debug:

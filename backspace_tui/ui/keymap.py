@@ -1,4 +1,4 @@
-"""Every key of the workspace, by id, and the check of the user's own keys."""
+"""Every key of the workspace and of the screen of sessions, by id, and the check of the user's own keys."""
 
 from __future__ import annotations
 
@@ -72,16 +72,37 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("step.forward", "right,l", "step(1)", "one step forward", "replay"),
     Key("stage.back", "H", "stage(-1)", "one stage back", "replay"),
     Key("stage.forward", "L", "stage(1)", "one stage forward", "replay"),
+    Key("sessions", "o", "sessions", "all sessions: join, replay, search, rename, delete, prune"),
+    Key("session.rejoin", "ctrl+r", "rejoin", "rejoin the session that this repository has", "live"),
     Key("help", "?,f1", "help", "all keys"),
     Key("back", "escape", "back", "back"),
     Key("quit", "q,ctrl+c,ctrl+q", "leave", "leave; the session goes on"),
 )
+
+SESSION_KEYS: Final[tuple[Key, ...]] = (
+    Key("sessions.open", "enter,l,right", "open", "join it if it runs, else open it"),
+    Key("sessions.replay", "R", "replay", "replay it"),
+    Key("sessions.state", "f", "state", "all, running, waiting, interrupted, ended"),
+    Key("sessions.search", "s", "search_logs", "search in everything that the logs say"),
+    Key("sessions.rename", "r", "rename", "rename it"),
+    Key("sessions.delete", "d,delete", "delete", "delete it"),
+    Key("sessions.prune", "D", "prune", "remove many, by age, size or number"),
+)
+"""The keys of the screen of sessions alone."""
+
+SHARED: Final = frozenset({
+    "line.down", "line.up", "page.down", "page.up", "line.first", "line.last", "search", "help", "back", "quit",
+})  # fmt: skip
+"""The keys of the workspace that mean the same on the screen of sessions."""
 
 PALETTE_KEY: Final = "ctrl+p"
 _ALWAYS: Final = frozenset({"ctrl+c", "ctrl+q"})
 
 TO_THE_LINE: Final = frozenset({"prompt", "search", "command"})
 """Actions that lead to the prompt line: at once, since the keys that follow in one burst are text."""
+
+_AT_ONCE: Final = TO_THE_LINE | {"rejoin"}
+"""Actions whose keys count in the prompt line too: it has the focus when a window opens without a session."""
 
 
 def applies(key: Key, *, replay: bool) -> bool:
@@ -100,7 +121,7 @@ def resolve(overrides: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     An override is refused when its id is unknown, when it names no key, or when it takes a key that another id
     holds and keeps. The default then stays.
     """
-    defaults = {key.id: key.keys for key in KEYS}
+    defaults = {key.id: key.keys for key in (*KEYS, *SESSION_KEYS)}
     problems = [f"[keys] has no action {name!r}" for name in overrides if name not in defaults]
     wanted = {}
     for name, keys in overrides.items():
@@ -119,23 +140,39 @@ def resolve(overrides: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
 def _clash(keys: Mapping[str, str], overridden: Mapping[str, str]) -> tuple[str, str, str] | None:
     """An overridden id whose key another id that can be active with it holds as well."""
-    modes = {key.id: key.mode for key in KEYS}
     for name in overridden:
         for key in split(keys[name]):
             if key == PALETTE_KEY:
                 return name, key, "the palette"
             for other, others in keys.items():
-                apart = {"replay"} < {modes[name], modes[other]} and "always" not in {modes[name], modes[other]}
-                if other != name and not apart and key in split(others):
+                if other != name and key in split(others) and _together(name, other):
                     return name, key, other
     return None
+
+
+def _together(first: str, second: str) -> bool:
+    """Whether both ids can be active at once."""
+    listed = {key.id for key in SESSION_KEYS}
+    if listed & {first, second}:
+        return {first, second} <= listed | SHARED
+    modes = {key.id: key.mode for key in KEYS if key.id in (first, second)}
+    return not ({"replay"} < set(modes.values()) and "always" not in modes.values())
+
+
+def session_bindings(keys: Mapping[str, str]) -> list[Binding]:
+    """The bindings of the screen of sessions. What leads to its line comes at once, as in the workspace."""
+    return [
+        Binding(single, key.action, key.text, show=False, id=key.id, priority=single in _ALWAYS)
+        for key in (*SESSION_KEYS, *(key for key in KEYS if key.id in SHARED))
+        for single in split(keys[key.id])
+    ]
 
 
 def bindings(keys: Mapping[str, str], *, replay: bool) -> list[Binding]:
     """Textual's bindings for the keys in force. Leaving works from everywhere, also from the prompt line."""
     return [
         Binding(
-            single, key.action, key.text, show=False, id=key.id, priority=single in _ALWAYS or key.action in TO_THE_LINE
+            single, key.action, key.text, show=False, id=key.id, priority=single in _ALWAYS or key.action in _AT_ONCE
         )
         for key in KEYS
         if applies(key, replay=replay)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from msgspec.structs import replace
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -40,6 +41,7 @@ class BackspaceApp(App[int]):
         self.launch = launch
         self.session = Path(launch.session).name if launch.session else ""
         self.crash: BaseException | None = None
+        self.following: Launch | None = None
         self.notices = list(found.problems)
         for theme in found.themes.values():
             self.register_theme(theme)
@@ -72,6 +74,20 @@ class BackspaceApp(App[int]):
 
     def get_default_screen(self) -> Screen[Any]:
         return Workspace(self.launch, self.keys)
+
+    def open_session(self, directory: Path, repository: str, title: str, *, replay: bool = False) -> None:
+        """End this window, and open one on that session in its place; its process runs, unless it is replayed."""
+        self.following = replace(
+            self.launch,
+            repository=repository,
+            title=title,
+            template=None,
+            session=str(directory),
+            replay=replay,
+            initial_prompt="",
+            notice="",
+        )
+        self.exit(0)
 
     pressed = ""
     pressed_at = 0.0

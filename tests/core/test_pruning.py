@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backspace_tui.core.pruning import Candidate, Rule, plan
+from backspace_tui.core.pruning import Candidate, Rule, parse_rule, plan
 
 DAY = 86400.0
 SESSIONS = (
@@ -70,3 +70,11 @@ def test_nothing_that_runs_or_is_unsaved_goes_and_the_newest_stay(sessions: list
     if rule.keep is not None:
         newest = sorted(sessions, key=lambda item: (item.age, item.id))[: rule.keep]
         assert not {item.id for item in newest} & {item.id for item in chosen.doomed}
+
+
+def test_a_rule_is_read_from_a_line() -> None:
+    assert parse_rule("older 30d larger 500m keep 20") == Rule(30 * DAY, 500 << 20, 20)
+    assert parse_rule("force keep 0") == Rule(keep=0, force=True)
+    for wrong in ("", "force", "older", "older soon", "30d", "keep x", "larger -1"):
+        with pytest.raises(ValueError, match="like"):
+            parse_rule(wrong)

@@ -32,6 +32,7 @@ COMMANDS: Final[tuple[tuple[str, str], ...]] = (
     ("/resume", "the agent goes on"),
     ("/plan", "edit the plan that waits for your word in $EDITOR"),
     ("/stop", "end the agent's work; the review keeps what there is"),
+    ("/sessions", "all sessions"),
     ("/shell", "a shell in the agent's sandbox; !COMMAND runs one command there"),
     ("/help", "all keys"),
     ("/quit", "leave; the session goes on"),

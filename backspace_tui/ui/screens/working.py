@@ -208,6 +208,8 @@ class Working(Answering):
                 self.action_stop()
             case "/shell":
                 self.action_shell()
+            case "/sessions":
+                self.action_sessions()
             case "/help":
                 self.action_help()
             case "/quit":
@@ -238,6 +240,10 @@ class Working(Answering):
             return
         self.status.unsay()
         self.attach(message.directory)
+
+    def action_sessions(self) -> None:
+        """Show all sessions."""
+        raise NotImplementedError
 
     def attach(self, directory: str) -> None:
         """A session stands in ``directory``: follow it."""

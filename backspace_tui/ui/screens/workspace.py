@@ -15,13 +15,13 @@ from backspace_tui.ui.feed import Feed
 from backspace_tui.ui.keymap import split
 from backspace_tui.ui.panes.transcript import Entry
 from backspace_tui.ui.present import hunk_views
-from backspace_tui.ui.screens.replaying import Replaying
+from backspace_tui.ui.screens.rejoining import Rejoining
 
 FRAME: Final = 1 / 30
 _DRAIN_SECONDS: Final = 0.012
 
 
-class Workspace(Replaying):
+class Workspace(Rejoining):
     """Wires the log, the review and the panes together."""
 
     follower: Follower | None = None
@@ -67,6 +67,8 @@ class Workspace(Replaying):
                 self.thinking.extend([Entry(template.models_reason, "muted", "model")])
             if self.launch.initial_prompt:
                 self.start(self.launch.initial_prompt)
+            elif template is not None:
+                self.look_for_sessions(template.repository)
 
     def attach(self, directory: str) -> None:
         self.directory = Path(directory)
@@ -206,7 +208,7 @@ class Workspace(Replaying):
     def _hint(self) -> None:
         """What the empty prompt line says."""
         if self.directory is None:
-            hint = "what should be done?"
+            hint = f"what should be done?{self.offer}"
         elif self.desk.state.paused.startswith((REASON, MODELS)):
             hint = f"{split(self.keys['agent.pause'])[0]} lets the agent go on"
         elif self.desk.state.status in ("running", "paused"):
