@@ -22,7 +22,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 import msgspec
 from msgspec import Meta
 
-from backspace_tui import paths
+from backspace_tui import paths, private
 
 _SIZE: Final = r"^[0-9]+(\.[0-9]+)?[kmgKMG]$"
 _TIME: Final = r"^[0-9]+(\.[0-9]+)?[smhd]$"
@@ -222,9 +222,8 @@ def trust(repository: str, digest: str) -> None:
     path = _trust_file()
     temporary = path.with_name(f".trust-{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(store, indent=1), "ascii")
-        temporary.chmod(0o600)
+        private.make_directory(path.parent)
+        private.write(temporary, json.dumps(store, indent=1).encode("ascii"))
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

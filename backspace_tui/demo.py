@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from backspace_tui import __version__, config, headless, opening, paths
+from backspace_tui import __version__, config, headless, opening, paths, private
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.core.git_environment import of_user
@@ -161,15 +161,16 @@ def create_repository(root: Path | None = None) -> Path:
     """
     root = root or paths.data_dir() / "demo"
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.make_directory(root)
         folder = _fresh(root)
         for name, text in shop().files.items():
             path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
+            private.make_directory(path.parent)
+            private.write(path, text.encode())
     except OSError as error:
         raise storage_error(error, root) from error
-    _git(folder, "init", "--quiet", "--initial-branch=main")
+    # The accepted work is delivered into it later, with the modes that its own settings say.
+    _git(folder, "init", "--quiet", "--template=", "--shared=0600", "--initial-branch=main")
     for key, value in zip(("user.name", "user.email"), IDENTITY, strict=True):
         _git(folder, "config", key, value)
     _git(folder, "add", "--all")
@@ -183,7 +184,7 @@ def _fresh(root: Path) -> Path:
     number = max(numbers, default=0) + 1
     while True:
         try:
-            (root / f"shop-{number}").mkdir()
+            (root / f"shop-{number}").mkdir(mode=0o700)
         except FileExistsError:
             number += 1
         else:
@@ -194,7 +195,13 @@ def _git(folder: Path, *arguments: str) -> None:
     ours = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=folder, env=of_user(os.environ) | ours, capture_output=True, check=False, text=True
+            ["git", *arguments],
+            cwd=folder,
+            env=of_user(os.environ) | ours,
+            capture_output=True,
+            check=False,
+            text=True,
+            umask=private.UMASK,
         )
     except FileNotFoundError:
         raise SessionError("git is not installed; on Debian: sudo apt-get install git") from None

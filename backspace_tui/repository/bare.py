@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from backspace_tui import private
 from backspace_tui.core.protocols import CancelToken
 from backspace_tui.core.trees import GITLINK, Entry, File
 from backspace_tui.repository import base as base_import
@@ -55,7 +56,7 @@ class BareRepository:
         if path.exists():
             return cls.open(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private.make_directory(path.parent)
             fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         except OSError as problem:
             raise RepositoryError(f"{path} cannot be made: {problem.strerror or problem}") from None

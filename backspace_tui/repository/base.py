@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from backspace_tui import private
 from backspace_tui.core.protocols import CancelToken
 from backspace_tui.core.terminal_text import visible
 from backspace_tui.repository import cache, dirty, urls
@@ -202,7 +203,7 @@ def _add_shallow(git_dir: Path, commit: str) -> None:
     if commit in held:
         return
     fresh = path.with_suffix(".new")
-    with fresh.open("w", encoding="ascii") as stream:
+    with open(fresh, "w", encoding="ascii", opener=private.opener) as stream:
         stream.write("".join(f"{oid}\n" for oid in sorted({*held, commit})))
         stream.flush()
         os.fsync(stream.fileno())

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from backspace_tui import paths
+from backspace_tui import paths, private
 from backspace_tui.core.git_environment import of_user, with_config
 from backspace_tui.core.protocols import CancelToken
 from backspace_tui.core.terminal_text import visible
@@ -49,8 +49,8 @@ def fetched(url: str, ref: str, tell: Callable[[str], None], cancel: CancelToken
     """
     folder = paths.cache_dir() / "clones" / hashlib.sha256(url.encode("utf-8", "replace")).hexdigest()[:32]
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / "lock").open("w", encoding="ascii")
+        private.make_directory(folder)
+        lock = open(folder / "lock", "w", encoding="ascii", opener=private.opener)  # noqa: SIM115 - closed below
     except OSError as problem:
         raise RepositoryError(f"the cache {folder} cannot be written: {problem.strerror or problem}") from None
     with lock:
@@ -58,7 +58,7 @@ def fetched(url: str, ref: str, tell: Callable[[str], None], cancel: CancelToken
         git_dir = folder / "git"
         own = Runner.of_our_own(git_dir)
         if not (git_dir / "HEAD").exists():
-            git_dir.mkdir(exist_ok=True)
+            git_dir.mkdir(mode=0o700, exist_ok=True)
             own.run("init", "--quiet", "--bare", "--template=", "--object-format=sha1")
         tell(f"fetching {visible(without_credentials(url))}")
         commit, branch = _fetch(git_dir, url, ref, cancel)
@@ -109,12 +109,13 @@ def _newest(runner: Runner, url: str, ref: str, shown: str, cancel: CancelToken 
 def _runners(git_dir: Path, url: str) -> Iterator[Runner]:
     # The user's own credentials come first: a token made for pull requests may see fewer repositories.
     base = {**with_config(of_user(os.environ), _PATIENCE), "GIT_DIR": os.fspath(git_dir)}
-    yield Runner(git_dir, base)
+    yield Runner(git_dir, base, umask=private.UMASK)
     token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GITHUB_PAT")
     if token and _GITHUB.match(url):
         secret = base64.b64encode(f"x-access-token:{token}".encode()).decode("ascii")
         header = ("http.https://github.com/.extraHeader", f"Authorization: Basic {secret}")
-        yield Runner(git_dir, with_config(base, (header, ("http.followRedirects", "false"))))
+        environment = with_config(base, (header, ("http.followRedirects", "false")))
+        yield Runner(git_dir, environment, umask=private.UMASK)
 
 
 def _without(line: str, url: str) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
+from backspace_tui import private
 from backspace_tui.core.git_environment import isolated, of_user
 from backspace_tui.core.protocols import Cancelled, CancelToken
 from backspace_tui.repository.check import NO_GIT, first_line
@@ -47,6 +48,7 @@ class Process:
                     as_process=True,
                     env=dict(runner.environment),
                     start_new_session=True,
+                    umask=runner.umask,
                 ),
             )
         except GitCommandNotFound:
@@ -117,16 +119,17 @@ def _drain(errors: int, said: bytearray) -> None:
 
 
 class Runner:
-    """Runs git in one folder and environment."""
+    """Runs git in one folder and environment, and with one ``umask`` (-1: this process's)."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, umask: int = -1) -> None:
         self.folder = os.fspath(folder)
         self.environment = environment
+        self.umask = umask
 
     @classmethod
     def of_our_own(cls, git_dir: Path) -> Runner:
         """For a bare repository of ours: nothing but the repository itself configures git."""
-        return cls(git_dir, isolated(os.environ, git_dir))
+        return cls(git_dir, isolated(os.environ, git_dir), umask=private.UMASK)
 
     @classmethod
     def of_user(cls, folder: Path) -> Runner:
@@ -135,7 +138,7 @@ class Runner:
 
     def with_environment(self, extra: Mapping[str, str]) -> Runner:
         """The same with more variables."""
-        return Runner(Path(self.folder), {**self.environment, **extra})
+        return Runner(Path(self.folder), {**self.environment, **extra}, umask=self.umask)
 
     def start(self, *arguments: str, stdin: int | IO[bytes] = subprocess.DEVNULL) -> Process:
         """Start a command."""

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from backspace_tui import private
 from backspace_tui.core.trees import EXECUTABLE, REGULAR
 from backspace_tui.repository.errors import RepositoryError
 from backspace_tui.repository.git import Runner
@@ -67,7 +68,7 @@ def _ignore_files(runner: Runner, git_dir: Path, base_tree: str) -> Path | None:
 
 
 def _lay_out(runner: Runner, folder: Path, base_tree: str) -> None:
-    folder.parent.mkdir(exist_ok=True)
+    private.make_directory(folder.parent)
     made = Path(tempfile.mkdtemp(prefix="new-", dir=folder.parent))
     try:
         for record in runner.run("ls-tree", "-r", "-z", base_tree).split(b"\0"):
@@ -84,8 +85,8 @@ def _lay_out(runner: Runner, folder: Path, base_tree: str) -> None:
             except RepositoryError:
                 continue
             target = made / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(runner.run("cat-file", "blob", oid.decode("ascii")))
+            private.make_directory(target.parent)
+            private.write(target, runner.run("cat-file", "blob", oid.decode("ascii")))
         try:
             made.rename(folder)
         except OSError:

@@ -133,13 +133,13 @@ class Loose:
         target = folder / oid[2:]
         if oid in self._pending or target.exists():
             return oid
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         fd, scratch = tempfile.mkstemp(prefix="tmp_obj_", dir=folder)
         self._pending[oid] = (fd, scratch, target)
         packed = memoryview(zlib.compress(content, 1))
         while packed:
             packed = packed[os.write(fd, packed) :]
-        os.fchmod(fd, 0o444)
+        os.fchmod(fd, 0o400)
         return oid
 
     def _keep(self) -> None:

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from backspace_tui import paths
+from backspace_tui import paths, private
 from backspace_tui.core.protocols import SandboxError
 from backspace_tui.sandbox import engine
 
@@ -259,7 +259,7 @@ def one_at_a_time() -> Iterator[None]:
     """Between the look at what is there and the new container no other process of this user makes one."""
     try:
         folder = paths.data_dir()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.make_directory(folder)
         lock = os.open(folder / "sandboxes.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         # A disk without room must not keep a sandbox away: the lock only makes the count exact.

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from backspace_tui import paths
+from backspace_tui import paths, private
 from backspace_tui.sandbox.leftovers import one_at_a_time, too_many
 
 MODE: Final = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
@@ -38,7 +38,7 @@ def take(session: str, most: int) -> Seat:
     with one_at_a_time():
         try:
             folder = paths.data_dir() / "seats"
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.make_directory(folder)
             held = _held(folder)
             if name not in held and len(held) >= most:
                 raise too_many(len(held), most)

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from backspace_tui import private
 from backspace_tui.core import events as ev
 from backspace_tui.core.summary import Summary
 from backspace_tui.paths import sessions_dir
@@ -65,7 +66,7 @@ def new_session(root: Path | None = None) -> Path:
     """
     root = root or sessions_dir()
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.make_directory(root)
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         for _ in range(64):
             directory = root / f"{stamp}-{secrets.token_hex(2)}"
@@ -206,9 +207,7 @@ def rename(directory: Path, name: str) -> None:
     """
     temporary = directory / f".name-{secrets.token_hex(4)}"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(_line(name))
+        private.write(temporary, _line(name).encode("utf-8", "replace"))
         temporary.replace(directory / "name")
     except OSError as error:
         with contextlib.suppress(OSError):
