@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from backspace_tui.core import events as ev
 from backspace_tui.sessions.log import EventLog
-from tests.program import Program, make_repository
+from backspace_tui.sessions.store import is_running
+from tests.program import Program, make_repository, wait_for
 from tests.terminal import Tmux
 
 OFFLINE = ("--model", "offline", "--sandbox", "bubblewrap")
@@ -24,8 +26,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory, bubblewrap: str) -> Program:
     first, second, third = PROMPTS
     assert program.run("run", str(repository), "-p", first, *OFFLINE).returncode == 4
     assert program.run("run", str(repository), "-p", second, "--accept", "all", *OFFLINE).returncode == 0
+    # Ids of one second are in no order.
+    before = set(program.sessions)
     assert program.run("run", str(repository), "-p", third, *OFFLINE).returncode == 4
-    with EventLog.open(program.sessions[-1]) as log:
+    (newest,) = set(program.sessions) - before
+    with EventLog.open(newest) as log:
         tree = "f" * 40
         log.append(ev.Decision(hunk="h", path="more.txt", action="accept", tree=tree, before="", group=1))
     return program
@@ -98,3 +103,38 @@ def test_pruning_spares_accepted_work_until_it_is_forced(ran: Program) -> None:
     assert [row["title"] for row in rows(ran)] == [PROMPTS[2]]
     assert "1 session removed" in ran.run("sessions", "prune", "--keep", "0", "--yes", "--force").stdout
     assert ran.sessions == []
+
+
+@pytest.mark.tmux
+@pytest.mark.bubblewrap
+@pytest.mark.usefixtures("bubblewrap")
+def test_from_one_session_to_another_in_one_terminal(tmp_path: Path, tmux: Tmux) -> None:
+    repository = make_repository(tmp_path / "shop", {"README.md": "# Helo\n"})
+    program = Program(tmp_path)
+    assert program.run("run", str(repository), "-p", "replace Helo with Hello", *OFFLINE).returncode == 4
+    rests = program.session
+    assert program.run("sessions", "rename", "last", "greeting").returncode == 0
+    started = program.start("run", str(repository), "-p", "run 'sleep 600'", *OFFLINE)
+    try:
+        (worker,) = wait_for(lambda: set(program.sessions) - {rests}, "the second session")
+        wait_for(lambda: is_running(worker), "its process")
+        tmux.start(program.command(str(repository), *OFFLINE), program.env, size=(120, 30))
+        tmux.wait_for("ctrl+r: rejoin one of 2 sessions")
+        tmux.keys("C-r")
+        tmux.wait_for("● running")
+        tmux.wait_for("greeting")
+        tmux.keys("Enter")
+        tmux.wait_for("sleep 600")
+        tmux.wait_for("steer the agent")
+        tmux.keys("o")
+        tmux.wait_for("Sessions  2")
+        tmux.keys("G", "R")
+        tmux.wait_for("step ")
+        tmux.wait_for("Hello")
+        tmux.keys("q")
+        tmux.wait_for("EXIT=0")
+        assert is_running(worker)
+    finally:
+        started.terminate()
+        assert started.wait(60) == 130
+        started.communicate()
