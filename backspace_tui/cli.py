@@ -264,12 +264,15 @@ def _attach(arguments: list[str]) -> int:
     parser = _parser("attach", "Open the window of a session; one that rests is started again.")
     parser.add_argument("session", metavar="SESSION")
     parser.add_argument("--answer", metavar="TEXT", help=ANSWER_HELP)
+    parser.add_argument("--read-only", action="store_true", help="only look: nothing is asked of the session")
     parser.add_argument("--remote", action="store_true", help="draw less often, for slow connections")
     options = parser.parse_args(arguments)
+    if options.read_only and options.answer is not None:
+        raise UsageError("--answer asks something of the session; leave --read-only out")
     from backspace_tui import opening
 
     opening.check_terminal()
-    return opening.attach(options.session, remote=options.remote, answer=options.answer)
+    return opening.attach(options.session, remote=options.remote, answer=options.answer, read_only=options.read_only)
 
 
 def _resume(arguments: list[str]) -> int:

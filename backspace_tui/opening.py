@@ -157,6 +157,7 @@ def window(
     template: SessionStarted | None = None,
     directory: Path | None = None,
     replay: bool = False,
+    read_only: bool = False,
     prompt: str = "",
     remote: bool = False,
     notice: str = "",
@@ -172,6 +173,7 @@ def window(
         template=template,
         session=str(directory or ""),
         replay=replay,
+        read_only=read_only,
         initial_prompt=prompt,
         keys=settings.keys,
         theme=settings.ui.theme,
@@ -184,9 +186,16 @@ def window(
     return run_window(launch)
 
 
-def attach(name: str, *, remote: bool, answer: str | None = None) -> int:
-    """``backspace-tui attach``: starts the session's process if it is not running, and opens the window."""
+def attach(name: str, *, remote: bool, answer: str | None = None, read_only: bool = False) -> int:
+    """``backspace-tui attach``: starts the session's process if it is not running, and opens the window.
+
+    With ``read_only`` nothing is started, and the window never speaks with the session's process.
+    """
     directory = store.find(name)
+    if read_only:
+        # An answer in one line where there is nothing to show.
+        read_events(directory)
+        return window(directory=directory, remote=remote, read_only=True)
     client.ensure_running(directory, commands=_answer(directory, answer))
     return window(directory=directory, remote=remote)
 

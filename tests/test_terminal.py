@@ -118,7 +118,7 @@ def test_what_the_offline_agent_cannot_do_is_refused_with_its_grammar(
     assert "ANTHROPIC_API_KEY" in tmux.wait_for("It understands")
     assert program.sessions == []
     tmux.keys("Escape")
-    tmux.keys("C-c")
+    tmux.keys("C-c", "C-c")
     tmux.wait_for("EXIT=0")
 
 

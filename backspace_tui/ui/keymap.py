@@ -76,7 +76,8 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("session.rejoin", "ctrl+r", "rejoin", "rejoin the session that this repository has", "live"),
     Key("help", "?,f1", "help", "all keys"),
     Key("back", "escape", "back", "back"),
-    Key("quit", "q,ctrl+c,ctrl+q", "leave", "leave; the session goes on"),
+    Key("interrupt", "ctrl+c", "interrupt", "pause the agent; again: stop it or leave", "live"),
+    Key("quit", "q,ctrl+q", "leave", "leave; the session goes on"),
 )
 
 SESSION_KEYS: Final[tuple[Key, ...]] = (
@@ -105,9 +106,9 @@ _AT_ONCE: Final = TO_THE_LINE | {"rejoin"}
 """Actions whose keys count in the prompt line too: it has the focus when a window opens without a session."""
 
 
-def applies(key: Key, *, replay: bool) -> bool:
-    """Whether ``key`` does something in a live window, or in a replay."""
-    return key.mode == "always" or (key.mode == "replay") == replay
+def applies(key: Key, *, replay: bool, read_only: bool = False) -> bool:
+    """Whether ``key`` does something in a live window, in one that is read only, or in a replay."""
+    return key.mode == "always" or (not read_only and (key.mode == "replay") == replay)
 
 
 def split(keys: str) -> tuple[str, ...]:
@@ -168,11 +169,24 @@ def session_bindings(keys: Mapping[str, str]) -> list[Binding]:
     ]
 
 
-def bindings(keys: Mapping[str, str], *, replay: bool) -> list[Binding]:
-    """Textual's bindings for the keys in force. Leaving works from everywhere, also from the prompt line."""
+def bindings(keys: Mapping[str, str], *, replay: bool, read_only: bool = False) -> list[Binding]:
+    """Textual's bindings for the keys in force. Leaving works from everywhere, also from the prompt line.
+
+    In a window that is ``read_only`` the keys that would ask something of the session say so.
+    """
+
+    def action(key: Key) -> str:
+        refused = read_only and not applies(key, replay=replay, read_only=True) and key.id != "interrupt"
+        return "refuse" if refused else key.action
+
     return [
         Binding(
-            single, key.action, key.text, show=False, id=key.id, priority=single in _ALWAYS or key.action in _AT_ONCE
+            single,
+            action(key),
+            key.text,
+            show=False,
+            id=key.id,
+            priority=single in _ALWAYS or action(key) in _AT_ONCE,
         )
         for key in KEYS
         if applies(key, replay=replay)

@@ -12,9 +12,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
     ``repository`` is the path or URL as given and ``title`` what to call it. ``template`` is the first event of a new
     session, which the first prompt completes; ``initial_prompt`` is sent as soon as the window stands. ``session`` is
-    the directory of an existing session to attach to, or with ``replay`` to step through. ``keys`` overrides keys by
-    their ids, ``theme`` names a theme (empty: ours), ``theme_directory`` holds the user's own. ``notice`` is one
-    line to show at first. ``remote`` sends fewer frames, for slow lines.
+    the directory of an existing session to attach to, or with ``replay`` to step through; with ``read_only`` it is
+    followed and nothing is asked of it. ``keys`` overrides keys by their ids, ``theme`` names a theme (empty: ours),
+    ``theme_directory`` holds the user's own. ``notice`` is one line to show at first. ``remote`` sends fewer frames,
+    for slow lines.
     """
 
     repository: str
@@ -22,6 +23,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     template: SessionStarted | None = None
     session: str = ""
     replay: bool = False
+    read_only: bool = False
     initial_prompt: str = ""
     keys: dict[str, str] = {}
     theme: str = ""
@@ -29,3 +31,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     notice: str = ""
     remote: bool = False
     debug: bool = False
+
+    @property
+    def looks_only(self) -> bool:
+        """Whether the window asks nothing of the session."""
+        return self.replay or self.read_only

@@ -25,10 +25,17 @@ def before_session(title: str, models: tuple[str, ...], notice: str) -> list[Par
     ]
 
 
-def of_session(state: SessionState, review: Review | None, *, position: str = "", shown: Filter = "all") -> list[Part]:
+def of_session(
+    state: SessionState,
+    review: Review | None,
+    *,
+    position: str = "",
+    shown: Filter = "all",
+    read_only: bool = False,
+) -> list[Part]:
     """The line of a session; ``position`` is the step of a replay, and behind a ``|`` its bar; ``shown`` the filter."""
     step, _, bar = position.partition("|")
-    parts = [Part(step, "title"), Part(bar, "muted", 6)]
+    parts = [Part("read only" if read_only else "", "alert"), Part(step, "title"), Part(bar, "muted", 6)]
     parts.append(_stage(state))
     parts.append(Part(_short_model(state.model), "muted", 4))
     parts.extend(budget(state))

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 
 from backspace_tui.paths import config_file, resource_dir
 from backspace_tui.ui import keymap, styles, themes
@@ -31,7 +31,7 @@ class BackspaceApp(App[int]):
 
     TITLE = "backspace-tui"
     CSS_PATH = "app.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "interrupt", show=False, priority=True)]
     ENABLE_COMMAND_PALETTE = True
 
     def __init__(self, launch: Launch) -> None:
@@ -108,6 +108,18 @@ class BackspaceApp(App[int]):
         finally:
             self.in_key = False
 
+    def action_interrupt(self) -> None:
+        """Ctrl-C: the workspace's, or a dialog's; it closes one that knows nothing of it."""
+        from backspace_tui.ui.screens.dialogs import Dialog
+
+        screen = self.screen
+        if isinstance(screen, Workspace | Dialog):
+            screen.action_interrupt()
+        elif isinstance(screen, ModalScreen):
+            screen.dismiss(None)
+        else:
+            self.exit(0)
+
     def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
         if threading.current_thread() is threading.main_thread():
@@ -124,7 +136,7 @@ class BackspaceApp(App[int]):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         if isinstance(screen, Workspace):
             for key in keymap.KEYS:
-                if keymap.applies(key, replay=self.launch.replay):
+                if keymap.applies(key, replay=self.launch.replay, read_only=self.launch.read_only):
                     shown = " ".join(keymap.split(self.keys[key.id]))
 
                     async def act(action: str = key.action) -> None:

@@ -250,7 +250,7 @@ async def test_the_palette_runs_commands(sample: Sample) -> None:
         await window.until(lambda: "[hunk.accept]" in window.text(), "the help")
 
 
-@pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
+@pytest.mark.parametrize("key", ["q", "ctrl+q"])
 def test_leaving(host: Host, key: str) -> None:
     @scenario
     async def leave() -> None:

@@ -51,7 +51,7 @@ class WorkspaceBase(Screen[None]):
         self._pane = "files"
         self._objects: Objects | None = None
         # Textual binds tab and ctrl+c for every screen; here they are keys like the others.
-        self._bindings = BindingsMap(bindings(keys, replay=launch.replay))
+        self._bindings = BindingsMap(bindings(keys, replay=launch.replay, read_only=launch.read_only))
 
     @property
     def backspace(self) -> BackspaceApp:
@@ -82,7 +82,7 @@ class WorkspaceBase(Screen[None]):
     def on_mount(self) -> None:
         self.review_work = Background("review", self.post_message)
         self.content_work = Background("content", self.post_message)
-        if self.launch.replay:
+        if self.launch.looks_only:
             self.prompt.display = False
         self._lay_out(*self.app.size)
         self.refresh_status()
@@ -160,9 +160,15 @@ class WorkspaceBase(Screen[None]):
             self.status.show(status.before_session(self.launch.title, models, self.launch.notice))
             return
         self.status.show(
-            status.of_session(self.desk.state, self.desk.review, position=self.position, shown=self.files.filter)
+            status.of_session(
+                self.desk.state,
+                self.desk.review,
+                position=self.position,
+                shown=self.files.filter,
+                read_only=self.launch.read_only,
+            )
         )
-        if not self.launch.replay and self.question.ask(self.desk.state.question):
+        if not self.launch.looks_only and self.question.ask(self.desk.state.question):
             self.question_changed()
 
     def question_changed(self) -> None:

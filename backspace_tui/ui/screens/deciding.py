@@ -29,11 +29,15 @@ class Deciding(Navigation):
     def connect(self) -> None:
         """The session's directory is known: commands can be sent."""
         assert self.directory is not None
+        if self.launch.read_only:
+            return
         self.sender = Sender(Background("sender", self.post_message), self.post_message, self.directory)
 
     def send(self, command: cmd.AnyCommand, *, start: bool = True) -> None:
         """Send ``command``, starting the session's process again if it has ended."""
-        if self.sender is None:
+        if self.launch.read_only:
+            self.action_refuse()
+        elif self.sender is None:
             self.say("there is no session yet: say what you want on the prompt line", "muted")
         else:
             self.sender.send(command, start=start)

@@ -37,6 +37,10 @@ class Dialog(ModalScreen[str | None]):
     def action_close(self) -> None:
         self.dismiss(None)
 
+    def action_interrupt(self) -> None:
+        """Ctrl-C."""
+        self.action_close()
+
 
 class DialogText(TranscriptView):
     """Text in a dialog: starts at its top, as high as it needs to be."""
@@ -120,6 +124,32 @@ class ConfirmDialog(Dialog):
 
     def action_yes(self) -> None:
         self.dismiss("yes")
+
+
+class InterruptDialog(Dialog):
+    """The agent is paused; its result is ``stop``, ``leave``, ``go on``, or ``None``: it stays paused."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "answer('stop')", "Stop", show=False),
+        Binding("l,q", "answer('leave')", "Leave", show=False),
+        Binding("g,enter", "answer('go on')", "Go on", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__("The agent is paused", "s: stop   l: leave   g: go on   escape: stay paused")
+
+    def body(self) -> ComposeResult:
+        yield Static(
+            "Stop its work (the review keeps what there is), leave it paused and come back later, or let it go on?",
+            markup=False,
+        )
+
+    def action_answer(self, answer: str) -> None:
+        self.dismiss(answer)
+
+    def action_interrupt(self) -> None:
+        """A third time is meant."""
+        self.dismiss("leave")
 
 
 class LineDialog(Dialog):

@@ -149,7 +149,7 @@ class Navigation(Searching):
     def action_prompt(self) -> None:
         if isinstance(self.focused, FilesView):
             self.files.enter()
-        elif self.launch.replay:
+        elif self.launch.looks_only:
             self.activate("diff")
         else:
             self.set_focus(self.prompt.input)
@@ -158,7 +158,7 @@ class Navigation(Searching):
         self.status.unsay()
         if self.prompt.purpose != self.prompt.home:
             self.prompt.use_for(self.prompt.home)
-            self.prompt.display = not self.launch.replay
+            self.prompt.display = not self.launch.looks_only
         elif self.focused is self.diff and self.diff.end_range():
             return
         elif self.focused is not self.prompt.input:
@@ -182,7 +182,7 @@ class Navigation(Searching):
         from backspace_tui.ui.screens.dialogs import TextDialog
         from backspace_tui.ui.screens.texts import help_entries
 
-        entries = help_entries(self.keys, replay=self.launch.replay)
+        entries = help_entries(self.keys, replay=self.launch.replay, read_only=self.launch.read_only)
         self.app.push_screen(TextDialog("Keys", entries, indent=max(len(entry.label) for entry in entries) + 2))
 
     def action_why(self) -> None:
@@ -196,6 +196,9 @@ class Navigation(Searching):
             return
         entries = why_entries(self.desk.call_of(item.why), item.comment)
         self.app.push_screen(TextDialog(f"Why  {shown_path(self.diff.path)}", entries, indent=12))
+
+    def action_refuse(self) -> None:
+        self.say("read only: this window asks nothing of the session", "muted")
 
     def action_leave(self) -> None:
         self.app.exit(0)

@@ -45,7 +45,7 @@ class Searching(Showing):
     def search_for(self, text: str) -> None:
         """The line after ``/`` was entered."""
         self._search = text
-        self.prompt.display = not self.launch.replay
+        self.prompt.display = not self.launch.looks_only
         self.active_pane.focus()
         if not text:
             self.unmark()

@@ -39,15 +39,15 @@ COMMANDS: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
-def help_entries(keys: Mapping[str, str], *, replay: bool) -> list[Entry]:
+def help_entries(keys: Mapping[str, str], *, replay: bool, read_only: bool = False) -> list[Entry]:
     """All keys that work, with their ids."""
     entries = [
         Entry(f"{key.text}  [{key.id}]", "text", " ".join(keys[key.id].split(",")), "key")
         for key in KEYS
-        if applies(key, replay=replay)
+        if applies(key, replay=replay, read_only=read_only)
     ]
     entries.append(Entry("every command by its name", "text", PALETTE_KEY, "key"))
-    if not replay:
+    if not (replay or read_only):
         entries += [Entry("", "text"), Entry("On the prompt line:", "strong")]
         entries += [Entry(text, "text", name, "key") for name, text in COMMANDS]
     entries += [

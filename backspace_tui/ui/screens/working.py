@@ -148,6 +148,9 @@ class Working(Answering):
 
     def action_command(self) -> None:
         """Begin a command for the agent's sandbox on the prompt line."""
+        if self.launch.looks_only:
+            self.action_refuse()
+            return
         self.set_focus(self.prompt.input)
         self.prompt.input.value = "!"
         self.prompt.input.cursor_position = 1
@@ -156,6 +159,9 @@ class Working(Answering):
         from backspace_tui.sessions.errors import SessionError
         from backspace_tui.sessions.shell import run_shell
 
+        if self.launch.read_only:
+            self.action_refuse()
+            return
         if self.directory is None:
             self.say("there is no session yet: say what you want on the prompt line", "muted")
             return

@@ -15,13 +15,14 @@ from backspace_tui.ui.feed import Feed
 from backspace_tui.ui.keymap import split
 from backspace_tui.ui.panes.transcript import Entry
 from backspace_tui.ui.present import hunk_views
+from backspace_tui.ui.screens.interrupting import Interrupting
 from backspace_tui.ui.screens.rejoining import Rejoining
 
 FRAME: Final = 1 / 30
 _DRAIN_SECONDS: Final = 0.012
 
 
-class Workspace(Rejoining):
+class Workspace(Interrupting, Rejoining):
     """Wires the log, the review and the panes together."""
 
     follower: Follower | None = None
