@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -121,8 +122,10 @@ def _parse_whole(data: bytes, *, header: bool) -> list[ev.AnyEvent] | None:
     return None if any(type(event) is ev.Unknown for event in events) else events
 
 
-def parse(data: bytes, name: str = LOG_NAME, *, header: bool = True) -> tuple[list[ev.AnyEvent], int]:
+def parse(data: bytes, name: str = LOG_NAME, *, header: bool = True, before: int = 0) -> tuple[list[ev.AnyEvent], int]:
     """The events at the start of ``data`` and the length in bytes of the part that holds them.
+
+    ``name`` is the file's, for people, and ``before`` how many of its lines stand in front of ``data``.
 
     What follows the last good line and holds no good line itself is a torn tail: not part of that length. Neither are
     events whose companions are missing.
@@ -144,7 +147,10 @@ def parse(data: bytes, name: str = LOG_NAME, *, header: bool = True) -> tuple[li
             if header and number == 1:
                 _check_header(line)
             else:
-                events.append(decode(line))
+                event = decode(line)
+                if event.seq < 1:
+                    raise ValueError("not an event")
+                events.append(event)
         except _BadHeader:
             # A power failure leaves the beginning of the line and zeros.
             if not _HEADER.startswith(line.rstrip(b"\0")):
@@ -154,10 +160,18 @@ def parse(data: bytes, name: str = LOG_NAME, *, header: bool = True) -> tuple[li
             bad_line = bad_line or number
         else:
             if bad_line:
-                raise SessionError(f"{name} is damaged at line {bad_line}: restore it from a backup")
+                raise _damaged(name, before + bad_line)
             if not line.endswith(_MORE):
                 good, complete = position, len(events)
     return events[:complete], good
+
+
+def _damaged(name: str, line: int) -> SessionError:
+    ways = "restore it from a backup"
+    if line > 1:
+        file = shlex.quote(name)
+        ways += f", or go on from what stands before it: cp {file} {file}.bad && head -n {line - 1} {file}.bad > {file}"
+    return SessionError(f"{name} is damaged at line {line}: {ways}")
 
 
 def _read(path: Path) -> bytes:
@@ -315,7 +329,7 @@ class LogTail:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / LOG_NAME
-        self._offset = 0
+        self._offset = self._lines = 0
         self._seen = (-1, -1)
 
     def read(self) -> Sequence[ev.AnyEvent]:
@@ -343,7 +357,8 @@ class LogTail:
                 data = file.read()
         except OSError as error:
             raise storage_error(error, self._path) from error
-        events, length = parse(data, str(self._path), header=self._offset == 0)
+        events, length = parse(data, str(self._path), header=self._offset == 0, before=self._lines)
         self._seen = seen
         self._offset += length
+        self._lines += data.count(b"\n", 0, length)
         return events
