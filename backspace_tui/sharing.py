@@ -6,10 +6,11 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from backspace_tui.core import events as ev
 from backspace_tui.core.redact import Redactor
 from backspace_tui.core.terminal_text import visible
 from backspace_tui.sessions import store
@@ -53,13 +54,13 @@ def import_(file: str) -> int:
 
 
 def _chunks(directory: Path, kind: str) -> Iterator[bytes]:
-    redactor = _redactor(directory)
+    events = read_events(directory)
+    redactor = _redactor(directory, events)
     if kind == "jsonl":
         from backspace_tui.sessions.export.bundle import export_lines
 
         yield from export_lines(directory, redactor.redact)
         return
-    events = read_events(directory)
     if not events:
         raise SessionError(f"session {directory.name} has no event yet: there is nothing to export")
     name = store.info(directory).title
@@ -83,11 +84,13 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _redactor(directory: Path) -> Redactor:
+def _redactor(directory: Path, events: Sequence[ev.AnyEvent]) -> Redactor:
     """Masks as the session itself does, and whatever is secret in this environment."""
-    from backspace_tui.wiring import secrets as known
+    from backspace_tui.config import secrets as known
 
-    return Redactor(known(), salt=directory.name.encode())
+    first = events[0] if events else None
+    salt = (first.masks or first.session) if isinstance(first, ev.SessionStarted) else directory.name
+    return Redactor(known(), salt=salt.encode())
 
 
 def _write(target: Path, chunks: Iterable[bytes], *, force: bool) -> None:

@@ -66,6 +66,18 @@ def test_every_format_goes_into_a_private_file_without_secrets(session: Session,
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
+def test_a_fork_moves_as_well(session: Session, tmp_path: Path) -> None:
+    session.says("sessions", "fork", session.session.name)
+    fork = next(path for path in session.sessions if "forked_from" in (path / "events.jsonl").read_text())
+    file = tmp_path / "fork.jsonl"
+    session.says("sessions", "export", fork.name, "--format", "jsonl", "-o", str(file))
+    other = Program(tmp_path / "other")
+    done = other.run("sessions", "import", str(file))
+    assert done.returncode == 0, done.stderr
+    assert [event.seq for event in other.events()] == [event.seq for event in read_events(fork)]
+    assert json.loads(other.run("review", "last", "--json").stdout)["files"]
+
+
 def test_a_session_moves_to_another_machine(session: Session, tmp_path: Path) -> None:
     # Masked files would be other objects, which no clone shares.
     del session.env["MY_SERVICE_TOKEN"]
@@ -84,7 +96,12 @@ def test_a_session_moves_to_another_machine(session: Session, tmp_path: Path) ->
     count = len(read_events(other.session)) + 1
     assert again.read_bytes().split(b"\n")[:count] == file.read_bytes().split(b"\n")[:count]
     log = (other.session / "events.jsonl").read_bytes()
-    for command in (["resume", "last"], ["review", "last", "--undo"], ["review", "last", "--verify"]):
+    for command in (
+        ["resume", "last"],
+        ["review", "last", "--undo"],
+        ["review", "last", "--verify"],
+        ["sessions", "fork", "last"],
+    ):
         refused = other.run(*command)
         assert refused.returncode == 1
         assert "was imported, so it can be read but not run" in refused.stderr

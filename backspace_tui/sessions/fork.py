@@ -23,6 +23,7 @@ from backspace_tui.core.stages import AGENT_STAGES, Stage
 from backspace_tui.core.state import SessionState, apply, fold
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.sessions.errors import SessionError, storage_error
+from backspace_tui.sessions.imported import refuse_imported
 from backspace_tui.sessions.log import LOG_NAME, encode, parse
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.store import Lock, new_session
@@ -46,8 +47,9 @@ def fork(source: Path, at: int | None = None, prompt: str = "", root: Path | Non
     was paused. ``root`` is the directory of sessions, by default the source's.
 
     Raises:
-        SessionError: there is no such step (exit code 2), the source is damaged, or the disk is full.
+        SessionError: there is no such step (exit code 2), the source is damaged or was imported, or the disk is full.
     """
+    refuse_imported(source)
     lines, events = _past(source, at)
     first = events[0]
     if not isinstance(first, ev.SessionStarted):
