@@ -289,13 +289,23 @@ def _resume(arguments: list[str]) -> int:
 
 def _replay(arguments: list[str]) -> int:
     parser = _parser("replay", "Step through a session, forward and back; nothing is run or changed.")
+    from backspace_tui.core.playback import SPEEDS
+
     parser.add_argument("session", metavar="SESSION")
+    parser.add_argument("--at", type=int, metavar="STEP", help="open at this event (the seq of its log)")
+    parser.add_argument(
+        "--speed",
+        type=float,
+        choices=SPEEDS,
+        metavar="X",
+        help="play at once: 0.5, 1, 2, 4, 8 or 16",
+    )
     parser.add_argument("--remote", action="store_true", help="draw less often, for slow connections")
     options = parser.parse_args(arguments)
     from backspace_tui import opening
 
     opening.check_terminal()
-    return opening.replay(options.session, remote=options.remote)
+    return opening.replay(options.session, remote=options.remote, at=options.at, speed=options.speed or 0.0)
 
 
 def _review(arguments: list[str]) -> int:

@@ -158,6 +158,8 @@ def window(
     directory: Path | None = None,
     replay: bool = False,
     read_only: bool = False,
+    at: int = 0,
+    speed: float = 0.0,
     prompt: str = "",
     remote: bool = False,
     notice: str = "",
@@ -174,6 +176,8 @@ def window(
         session=str(directory or ""),
         replay=replay,
         read_only=read_only,
+        at=at,
+        speed=speed,
         initial_prompt=prompt,
         keys=settings.keys,
         theme=settings.ui.theme,
@@ -200,9 +204,15 @@ def attach(name: str, *, remote: bool, answer: str | None = None, read_only: boo
     return window(directory=directory, remote=remote)
 
 
-def replay(name: str, *, remote: bool) -> int:
-    """``backspace-tui replay``: the window on what is logged, read only."""
-    return window(directory=store.find(name), replay=True, remote=remote)
+def replay(name: str, *, remote: bool, at: int | None = None, speed: float = 0.0) -> int:
+    """``backspace-tui replay``: what is logged, read only; from the event ``at``, playing at ``speed``."""
+    directory = store.find(name)
+    if at is not None:
+        events = read_events(directory)
+        last = events[-1].seq if events else 0
+        if not 1 <= at <= last:
+            raise SessionError(f"--at {at}: session {directory.name} has the steps 1 to {last}", 2)
+    return window(directory=directory, replay=True, remote=remote, at=at or 0, speed=speed)
 
 
 def resume(options: argparse.Namespace) -> int:

@@ -30,9 +30,9 @@ _TAIL: Final = 200
 
 
 class Mark(NamedTuple):
-    """Something worth finding on the time line."""
+    """Something worth finding on the time line, at the event with this index."""
 
-    index: int
+    at: int
     kind: Kind
 
 
@@ -70,9 +70,9 @@ class Marks:
     def __init__(self, found: Sequence[Mark]) -> None:
         self.all = found
         self._places: dict[Kind | Literal[""], list[int]] = {
-            kind: [mark.index for mark in found if mark.kind == kind] for kind in KINDS
+            kind: [mark.at for mark in found if mark.kind == kind] for kind in KINDS
         }
-        self._places[""] = sorted({mark.index for mark in found})
+        self._places[""] = sorted({mark.at for mark in found})
 
     def next(self, index: int, kind: Kind | Literal[""], direction: int) -> int | None:
         """The next mark of ``kind`` (empty: of any) after ``index``, or with direction -1 before it."""

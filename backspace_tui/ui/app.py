@@ -40,6 +40,6 @@ def run(launch: Launch) -> int:
         what = " ".join(f"{type(app.crash).__name__}: {app.crash}".split())
         print(f"backspace-tui: the window crashed ({what}){after}", file=sys.stderr)
         return 1
-    if name and not launch.looks_only:
+    if name and not app.launch.looks_only:
         print(f"The session goes on. Come back with: backspace-tui attach {name}")
     return result or 0

@@ -91,6 +91,14 @@ class Launched(Message):
         self.directory, self.error, self.prompt = directory, error, prompt
 
 
+class Forked(Message):
+    """A fork stands in ``directory`` and runs; or, with ``error``, it does not."""
+
+    def __init__(self, directory: str, error: str = "") -> None:
+        super().__init__()
+        self.directory, self.error = directory, error
+
+
 class Failed(Message):
     """Something in the background failed; ``text`` is one line."""
 
@@ -328,6 +336,20 @@ def start_session(template: ev.SessionStarted, prompt: str) -> Launched:
                 remove(directory)
         return Launched("", str(error), prompt)
     return Launched(os.fspath(directory))
+
+
+def fork_session(source: Path, at: int, prompt: str) -> Forked:
+    """Fork a session after its event ``at`` and start the new one's process (for a background thread)."""
+    from backspace_tui.sessions.client import ensure_running
+    from backspace_tui.sessions.errors import SessionError
+    from backspace_tui.sessions.fork import fork
+
+    try:
+        directory = fork(source, at, prompt)
+        ensure_running(directory)
+    except SessionError as error:
+        return Forked("", one_line(error))
+    return Forked(os.fspath(directory))
 
 
 def one_line(error: BaseException) -> str:

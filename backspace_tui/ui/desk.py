@@ -69,6 +69,11 @@ class Desk:
         self.state = state
         self.review_seq = 0
 
+    def forget_review(self) -> None:
+        """There is nothing to review at this point of time."""
+        self.review = self._real = None
+        self.places, self.failing, self.work_tree = [], {}, ""
+
     # The review
 
     def take_review(self, review: Review, seq: int, work_tree: str, failing: Failing | None = None) -> bool:

@@ -12,10 +12,11 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
     ``repository`` is the path or URL as given and ``title`` what to call it. ``template`` is the first event of a new
     session, which the first prompt completes; ``initial_prompt`` is sent as soon as the window stands. ``session`` is
-    the directory of an existing session to attach to, or with ``replay`` to step through; with ``read_only`` it is
-    followed and nothing is asked of it. ``keys`` overrides keys by their ids, ``theme`` names a theme (empty: ours),
-    ``theme_directory`` holds the user's own. ``notice`` is one line to show at first. ``remote`` sends fewer frames,
-    for slow lines.
+    the directory of an existing session to attach to, or with ``replay`` to step through: from its event ``at`` (a
+    ``seq``; 0: its end), playing at ``speed`` (0: not at once), without ``at`` from its beginning; with ``read_only``
+    it is followed and nothing is asked of it. ``keys`` overrides keys by their ids, ``theme`` names a theme (empty:
+    ours), ``theme_directory`` holds the user's own. ``notice`` is one line to show at first. ``remote`` sends fewer
+    frames, for slow lines.
     """
 
     repository: str
@@ -24,6 +25,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     session: str = ""
     replay: bool = False
     read_only: bool = False
+    at: int = 0
+    speed: float = 0.0
     initial_prompt: str = ""
     keys: dict[str, str] = {}
     theme: str = ""

@@ -33,9 +33,11 @@ def of_session(
     shown: Filter = "all",
     read_only: bool = False,
 ) -> list[Part]:
-    """The line of a session; ``position`` is the step of a replay, and behind a ``|`` its bar; ``shown`` the filter."""
-    step, _, bar = position.partition("|")
-    parts = [Part("read only" if read_only else "", "alert"), Part(step, "title"), Part(bar, "muted", 6)]
+    """The line of a session; ``position`` is the step of a replay with what else there is to say of it,
+    parted by ``|``; ``shown`` the filter."""
+    step, *rest = position.split("|")
+    parts = [Part("read only" if read_only else "", "alert"), Part(step, "title")]
+    parts += [Part(text, "muted", 2) for text in rest]
     parts.append(_stage(state))
     parts.append(Part(_short_model(state.model), "muted", 4))
     parts.extend(budget(state))

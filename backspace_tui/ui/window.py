@@ -84,10 +84,17 @@ class BackspaceApp(App[int]):
             template=None,
             session=str(directory),
             replay=replay,
+            at=0,
+            speed=0.0,
             initial_prompt="",
             notice="",
         )
         self.exit(0)
+
+    def go_on(self, launch: Launch) -> None:
+        """Show another session in this window."""
+        self.launch, self.session = launch, Path(launch.session).name
+        self.switch_screen(Workspace(launch, self.keys))
 
     pressed = ""
     pressed_at = 0.0

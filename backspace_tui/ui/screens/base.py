@@ -24,6 +24,7 @@ from backspace_tui.ui.panes.files import FilesView
 from backspace_tui.ui.panes.line_view import LineView
 from backspace_tui.ui.panes.question import QuestionBar
 from backspace_tui.ui.panes.thinking import SandboxView, ThinkingView
+from backspace_tui.ui.panes.timebar import TimeBar
 from backspace_tui.ui.panes.transcript import Entry
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class WorkspaceBase(Screen[None]):
             with Vertical(id="side"):
                 yield self.thinking
                 yield self.sandbox
+        if self.launch.replay:
+            yield TimeBar(id="time-bar")
         yield self.question
         yield self.prompt
         yield self.status

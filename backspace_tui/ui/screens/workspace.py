@@ -16,13 +16,14 @@ from backspace_tui.ui.keymap import split
 from backspace_tui.ui.panes.transcript import Entry
 from backspace_tui.ui.present import hunk_views
 from backspace_tui.ui.screens.interrupting import Interrupting
+from backspace_tui.ui.screens.playing import Playing
 from backspace_tui.ui.screens.rejoining import Rejoining
 
 FRAME: Final = 1 / 30
 _DRAIN_SECONDS: Final = 0.012
 
 
-class Workspace(Interrupting, Rejoining):
+class Workspace(Interrupting, Rejoining, Playing):
     """Wires the log, the review and the panes together."""
 
     follower: Follower | None = None
@@ -152,7 +153,7 @@ class Workspace(Interrupting, Rejoining):
         shown = _shown(state)
         if shown != self._reviewed_of or self.desk.busy:
             decided = self._reviewed_of[-1:] != shown[-1:]
-            self._reviewed_of = shown
+            self._reviewed_of, self._wanted = shown, state.last_seq
             self.reviewer.want(state, now=decided or bool(self.desk.busy) or self.launch.replay)
             if self.desk.review is None:
                 self.list_files()
@@ -161,7 +162,11 @@ class Workspace(Interrupting, Rejoining):
 
     def on_reviewed(self, message: Reviewed) -> None:
         message.stop()
-        if message.seq > self.desk.state.last_seq:
+        if self.launch.replay:
+            # What was wanted at a place that is left by now is void, unless playing comes from there.
+            if message.seq == self._wanted or (self.playing and message.seq <= self.desk.state.last_seq):
+                self._show_review(message)
+        elif message.seq > self.desk.state.last_seq:
             self._ahead = message
         else:
             self._show_review(message)
@@ -169,7 +174,7 @@ class Workspace(Interrupting, Rejoining):
     def on_glimpsed(self, message: Glimpsed) -> None:
         """Something to read until the review is there; nothing can be decided before."""
         message.stop()
-        if self.desk.review is None:
+        if self.desk.review is None and not self.launch.replay:
             self.diff.show(message.file.path, hunk_views(message.file, {}))
         self.set_timer(FRAME, message.drawn.set)
 
