@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from backspace_tui.sandbox.bubblewrap import probe_bubblewrap
 from backspace_tui.sandbox.engine import EngineStatus, probe_engine
 from tests.models.llama_server import LlamaServer, missing_model
-from tests.terminal import Tmux
+from tests.terminal import Sshd, Tmux
 
 
 def missing(what: str) -> None:
@@ -63,6 +64,19 @@ def tmux() -> Iterator[Tmux]:
     terminal = Tmux()
     yield terminal
     terminal.close()
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    if shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin") is None:
+        missing("sshd is not installed: apt-get install openssh-server")
+    server = Sshd(tmp_path / "sshd")
+    try:
+        if why := server.refusal():
+            missing(f"this user cannot log in over the sshd: {why}")
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture(scope="session")

@@ -115,6 +115,18 @@ class Sshd:
             f"{getpass.getuser()}@127.0.0.1", line,
         ]  # fmt: skip
 
+    def connections(self) -> list[int]:
+        """The process ids of the sshd's children: one or two for each connection."""
+        found, parents = [], [self._process.pid]
+        while parents:
+            done = subprocess.run(
+                ["pgrep", "-P", ",".join(map(str, parents)), "-f", "^(sshd|/.*/sshd)"],
+                check=False, capture_output=True, text=True,
+            )  # fmt: skip
+            parents = [int(pid) for pid in done.stdout.split()]
+            found += parents
+        return found
+
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(10)

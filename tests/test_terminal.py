@@ -16,7 +16,6 @@ import pytest
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState, fold
 from backspace_tui.sessions.store import is_running
-from tests.conftest import missing
 from tests.program import Program, git, make_repository, processes_of, wait_for
 from tests.terminal import Sshd, Tmux
 
@@ -24,19 +23,6 @@ PROMPT = (
     'replace "price for" with "price * quantity for" in cart.py '
     'then replace "import unittest" with "import unittest  # standard" in tests/*.py then run sleep 1'
 )
-
-
-@pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    if shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin") is None:
-        missing("sshd is not installed: apt-get install openssh-server")
-    server = Sshd(tmp_path / "sshd")
-    try:
-        if why := server.refusal():
-            missing(f"this user cannot log in over the sshd: {why}")
-        yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture
