@@ -94,7 +94,7 @@ class Human:
         with contextlib.suppress(SessionError):
             self.start()
 
-    def until(self, condition: Callable[[SessionState], bool], what: str) -> SessionState:
+    def until(self, condition: Callable[[SessionState], bool], what: str, seconds: float = 60.0) -> SessionState:
         """Wait for the log, through any number of deaths."""
 
         def there() -> SessionState | None:
@@ -107,7 +107,7 @@ class Human:
                     self.send(cmd.Resume())
             return None
 
-        found: SessionState = wait_for(there, what)
+        found: SessionState = wait_for(there, what, seconds)
         return found
 
     def ask(self, make: Callable[[], cmd.AnyCommand], stands: Callable[[list[ev.AnyEvent]], bool]) -> None:

@@ -12,7 +12,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -130,12 +131,26 @@ def position(event: ev.AnyEvent, stage: str) -> str:
     return f"{type(event).__name__} {stage} {about}"
 
 
+def again(event: ev.AnyEvent) -> bool:
+    """Whether a process that goes on writes it once more before it gets any further than the one that died."""
+    match event:
+        case ev.GitOperation(operation="commit" | "push") | ev.Verification(verdict="running"):
+            return True
+        case ev.Message(role="program", kind="notice"):
+            return True
+        case ev.StageStarted() | ev.ModelCalled() | ev.ToolStarted() | ev.ToolOutput() | ev.AgentThinking():
+            return True
+        case _:
+            return isinstance(event, ev.PrCreation | ev.Error)
+
+
 def die_at(plan: Path) -> None:
     """Die by SIGKILL at the first write of each new position: ``after`` it, or with ``torn`` inside it or before.
 
-    As long as the plan holds a file ``calm``, nothing dies.
+    With ``every`` in the mode, every event of the session is a position of its own, not only each kind. As long as the
+    plan holds a file ``calm``, nothing dies.
     """
-    mode = (plan / "mode").read_text()
+    mode, _, every = (plan / "mode").read_text().partition(" ")
     seen_file, calm = plan / "seen", plan / "calm"
     only = (plan / "only").read_text().splitlines() if (plan / "only").exists() else None
     extend, write = EventLog.extend, EventLog._write
@@ -146,6 +161,8 @@ def die_at(plan: Path) -> None:
         nonlocal stage, doomed
         events = list(events)
         key = " + ".join(position(event, stage) for event in events).replace("\n", " ")
+        if every:
+            key += f" #{sum(not again(event) for event in self._events)}"
         seen = seen_file.read_text().splitlines() if seen_file.exists() else []
         if not calm.exists() and key not in seen and (only is None or any(key.startswith(item) for item in only)):
             with seen_file.open("a") as file:
@@ -181,10 +198,27 @@ def make_parts(started: ev.SessionStarted) -> Parts:
     )
 
 
+def jumping(file: Path) -> Callable[[], datetime]:
+    """A clock that goes on from process to process and jumps back by an hour at about every fifth look at it."""
+    offset = float(file.read_text())
+
+    def clock() -> datetime:
+        nonlocal offset
+        now = datetime.now(UTC)
+        if now.microsecond % 5 == 0:
+            offset -= 3600
+            file.write_text(str(offset))
+        return now + timedelta(seconds=offset)
+
+    return clock
+
+
 def main() -> int:
     if plan := os.environ.get("CRASH_PLAN"):
         die_at(Path(plan))
-    exit_code = host.run(read_request(sys.stdin.buffer.read()), make_parts, host.announce)
+    jumps = os.environ.get("CRASH_CLOCK")
+    clock = {"clock": jumping(Path(jumps))} if jumps else {}
+    exit_code = host.run(read_request(sys.stdin.buffer.read()), make_parts, host.announce, **clock)
     sys.stderr.flush()
     os._exit(exit_code)
 

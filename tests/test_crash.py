@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,15 @@ def test_no_model_answers_and_then_one_does(tmp_path: Path) -> None:
         state = human.ended()
         assert (state.status, state.exit_code) == ("done", 0)
         assert state.commit
+
+
+def test_the_story_with_a_clock_that_jumps_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jumps = tmp_path / "clock"
+    jumps.write_text("0")
+    monkeypatch.setenv("CRASH_CLOCK", str(jumps))
+    moments = ["ToolFinished implement ('edit_file'", "Decision implement ('reject'", "GitOperation commit"]
+    human = tell(tmp_path, "process", "after", "\n".join(moments))
+    assert human.starts > len(moments)
+    times = [event.time for event in human.events()]
+    assert sum(later < earlier for earlier, later in pairwise(times)) > 5
+    assert human.state().spent.seconds >= 0
