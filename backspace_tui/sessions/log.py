@@ -119,7 +119,7 @@ def _parse_whole(data: bytes, *, header: bool) -> list[ev.AnyEvent] | None:
         events: list[ev.AnyEvent] = [read(line) for line in (lines[1:] if header else lines)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return None if any(type(event) is ev.Unknown for event in events) else events
+    return None if any(type(event) is ev.Unknown or event.seq < 1 for event in events) else events
 
 
 def parse(data: bytes, name: str = LOG_NAME, *, header: bool = True, before: int = 0) -> tuple[list[ev.AnyEvent], int]:
