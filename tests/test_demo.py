@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -232,6 +233,49 @@ def test_whole_job_by_keyboard(tmp_path: Path, tmux: Tmux) -> None:
     with client.Client.connect(session) as connection:
         connection.send(cmd.Quit())
     wait_for(lambda: not store.is_running(session), "the session's end", 30)
+
+
+@pytest.mark.tmux
+def test_a_session_is_replayed_and_forked_without_its_repository(tmp_path: Path, tmux: Tmux) -> None:
+    """No key, no engine, no repository any more: the replay plays, and goes on from a step as a session of its own."""
+    done = run_demo(tmp_path, "--headless", "--sandbox", "process")
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(tmp_path / "demo")
+    (session,) = (tmp_path / "sessions").iterdir()
+    log = (session / "events.jsonl").read_bytes()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+        "HOME": str(tmp_path),
+        "BACKSPACE_TUI_DATA_DIR": str(tmp_path),
+        **no_engine(tmp_path),
+    }
+    tmux.start([sys.executable, "-m", "backspace_tui", "replay", session.name, "--speed", "16"], environment, (80, 24))
+    tmux.wait_for("16x")
+    tmux.wait_for("9 of 9 decided")
+    last = re.search(r"step (\d+) of \1 ", tmux.wait_for("done"))
+    assert last is not None
+    tmux.keys("^")
+    tmux.wait_for("step 1 of ")
+    tmux.wait_for("no changes yet")
+    tmux.keys("&")
+    tmux.wait_for("9 of 9 decided")
+    tmux.keys("o", "o", "o", "o", "o", "M")
+    tmux.wait_for("decisions")
+    tmux.keys("F")
+    tmux.wait_for("Fork at event")
+    tmux.keys("Enter")
+    wait_for(lambda: len(list((tmp_path / "sessions").iterdir())) == 2, "the fork")
+    (forked,) = [one for one in (tmp_path / "sessions").iterdir() if one != session]
+    wait_for(lambda: "step " not in tmux.screen() and "decided" in tmux.screen(), "the live window")
+    leave(tmux)
+    assert "attach " + forked.name in tmux.screen()
+    assert (session / "events.jsonl").read_bytes() == log
+    if store.is_running(forked):
+        with client.Client.connect(forked) as connection:
+            connection.send(cmd.Quit())
+        wait_for(lambda: not store.is_running(forked), "its end", 30)
 
 
 def leave(tmux: Tmux) -> None:

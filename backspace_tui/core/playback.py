@@ -60,8 +60,41 @@ def kinds_of(event: ev.AnyEvent) -> tuple[Kind, ...]:
 
 
 def marks(events: Iterable[ev.AnyEvent]) -> list[Mark]:
-    """The marks of a log, in order; one event may have two."""
-    return [Mark(index, kind) for index, event in enumerate(events) for kind in kinds_of(event)]
+    """The marks of a log, in order; one event may have two.
+
+    Edits are marked where their call ends, which is where the files are as they were edited.
+    """
+    found: list[Mark] = []
+    edit = -1
+    for index, event in enumerate(events):
+        if isinstance(event, ev.FileEdit):
+            edit = index
+            continue
+        if edit >= 0 and _settles(event):
+            found.append(Mark(index, "edit"))
+            edit = -1
+        found += [Mark(index, kind) for kind in kinds_of(event)]
+    if edit >= 0:
+        found.append(Mark(edit, "edit"))
+    return sorted(found, key=lambda mark: mark.at)
+
+
+def path_at(events: Sequence[ev.AnyEvent], index: int) -> str:
+    """The path that the mark at ``index`` is about: of its decision or of its first edit; empty where there is none."""
+    event, path = events[index], ""
+    if isinstance(event, ev.Decision):
+        return event.path
+    for at in range(index, -1, -1):
+        event = events[at]
+        if isinstance(event, ev.FileEdit):
+            path = event.path
+        elif path or isinstance(event, ev.ToolStarted) or (at < index and _settles(event)):
+            break
+    return path
+
+
+def _settles(event: ev.AnyEvent) -> bool:
+    return isinstance(event, ev.ToolFinished) or (isinstance(event, ev.GitOperation) and bool(event.tree))
 
 
 class Marks:

@@ -37,7 +37,7 @@ def of_session(
     parted by ``|``; ``shown`` the filter."""
     step, *rest = position.split("|")
     parts = [Part("read only" if read_only else "", "alert"), Part(step, "title")]
-    parts += [Part(text, "muted", 2) for text in rest]
+    parts += [Part(text, "muted", 1) for text in rest]
     parts.append(_stage(state))
     parts.append(Part(_short_model(state.model), "muted", 4))
     parts.extend(budget(state))

@@ -40,10 +40,28 @@ def test_an_event_is_marked_as_what_it_is(event: ev.AnyEvent, expected: tuple[st
     assert pb.kinds_of(event) == expected
 
 
+def test_an_edit_is_marked_where_its_call_ends() -> None:
+    def edit(path: str) -> ev.AnyEvent:
+        return ev.FileEdit(path=path, added=1, removed=0, tree="t")
+
+    done = ev.ToolFinished(call_id="c", tool="run_command", ok=True, text="", exit_code=1)
+    events: list[ev.AnyEvent] = [
+        edit("a"), edit("b"), done, done, ev.Resumed(), edit("c"), ev.GitOperation(operation="snapshot", tree="t"),
+        ev.Decision(hunk="h", path="d", action="accept", tree="t", before="b"), edit("e"), ev.Paused(),
+    ]  # fmt: skip
+    assert [tuple(mark) for mark in pb.marks(events)] == [
+        (2, "edit"), (2, "command"), (2, "failure"), (3, "command"), (3, "failure"), (6, "edit"), (7, "decision"),
+        (8, "edit"),
+    ]  # fmt: skip
+    assert [pb.path_at(events, index) for index in (2, 3, 6, 7, 8)] == ["a", "", "c", "d", "e"]
+
+
 @given(events=logs, kind=st.sampled_from(["", *pb.KINDS]), start=st.integers(-1, 60))
 def test_jumping_finds_the_nearest_mark_of_a_kind(events: list[ev.AnyEvent], kind: str, start: int) -> None:
-    marks = pb.Marks(pb.marks(events))
-    places = [n for n, event in enumerate(events) if kind in pb.kinds_of(event) or (not kind and pb.kinds_of(event))]
+    found = pb.marks(events)
+    assert [mark.at for mark in found] == sorted(mark.at for mark in found)
+    marks = pb.Marks(found)
+    places = sorted({mark.at for mark in found if kind in ("", mark.kind)})
     after = [place for place in places if place > start]
     before = [place for place in places if place < start]
     assert marks.next(start, kind, 1) == (after[0] if after else None)  # type: ignore[arg-type]
@@ -57,12 +75,7 @@ def test_the_bar_shows_every_kind_that_nothing_louder_hides(events: list[ev.AnyE
     assert len(bar) == columns
     rising = ("stage", "command", "edit", "decision", "failure")
     for column, shown in enumerate(bar):
-        here = {
-            kind
-            for index, event in enumerate(events)
-            if pb.column_of(index, total, columns) == column
-            for kind in pb.kinds_of(event)
-        }
+        here = {mark.kind for mark in pb.marks(events) if pb.column_of(mark.at, total, columns) == column}
         assert shown == max(here, key=rising.index, default="")
 
 

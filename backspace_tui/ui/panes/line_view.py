@@ -146,6 +146,8 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
         """
         self.mark(text)
         count = self.line_count()
+        if not count:
+            return False
         start = self.cursor if self.has_cursor else self.scroll_offset.y + self.page_height // 2
         for offset in range(1 if again else 0, count + 1):
             index = start + direction * offset

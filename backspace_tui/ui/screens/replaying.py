@@ -6,7 +6,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from backspace_tui.core import events as ev
-from backspace_tui.core.playback import KINDS, Kind, Marks, Texts, index_of, marks, moments
+from backspace_tui.core.playback import KINDS, Kind, Marks, Texts, index_of, marks, moments, path_at
 from backspace_tui.core.state import SessionState
 from backspace_tui.ui.feed import Feed
 from backspace_tui.ui.file_tree import FileTree
@@ -126,6 +126,7 @@ class Replaying(Working):
         """There was no tree yet: nothing to review, no files."""
         self.desk.forget_review()
         self.files.show_progress(0, 0)
+        self._tree_of = ("", -1, False, False)
         self.files.show(FileTree([], {}), "no files yet")
         self.diff.show("", (), empty="no changes yet")
         self.state_changed(state)
@@ -189,9 +190,9 @@ class Replaying(Working):
             self.say(f"there are no {_PLURAL[self.kind]} {where}", "muted")
             return
         self.go_to(index)
-        event = self.timeline.events[index]
-        if isinstance(event, ev.FileEdit | ev.Decision):
-            self.show_file(event.path)
+        path = path_at(self.timeline.events, index)
+        if path and path != self.diff.path:
+            self.show_file(path)
 
     def action_mark_kind(self) -> None:
         if self.timeline is not None and self._steps:

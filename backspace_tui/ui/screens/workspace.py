@@ -150,7 +150,8 @@ class Workspace(Interrupting, Rejoining, Playing):
                 self._announce(event)
 
     def state_changed(self, state: SessionState) -> None:
-        shown = _shown(state)
+        # A replay also stops between the edits that lead to one tree.
+        shown = (state.edits, *_shown(state)) if self.launch.replay else _shown(state)
         if shown != self._reviewed_of or self.desk.busy:
             decided = self._reviewed_of[-1:] != shown[-1:]
             self._reviewed_of, self._wanted = shown, state.last_seq
