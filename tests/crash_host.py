@@ -136,7 +136,9 @@ def again(event: ev.AnyEvent) -> bool:
     match event:
         case ev.GitOperation(operation="commit" | "push") | ev.Verification(verdict="running"):
             return True
-        case ev.Message(role="program", kind="notice"):
+        case ev.Message(kind="plan") | ev.Message(role="program", kind="notice"):
+            return True
+        case ev.ModelReplied(stage="plan" | "critique"):
             return True
         case ev.StageStarted() | ev.ModelCalled() | ev.ToolStarted() | ev.ToolOutput() | ev.AgentThinking():
             return True
