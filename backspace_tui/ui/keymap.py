@@ -119,7 +119,10 @@ _AT_ONCE: Final = TO_THE_LINE | {"rejoin"}
 
 def applies(key: Key, *, replay: bool, read_only: bool = False) -> bool:
     """Whether ``key`` does something in a live window, in one that is read only, or in a replay."""
-    return key.mode == "always" or (not read_only and (key.mode == "replay") == replay)
+    if read_only:
+        # Sessions are renamed and deleted behind that key.
+        return key.mode == "always" and key.id != "sessions"
+    return key.mode == "always" or (key.mode == "replay") == replay
 
 
 def split(keys: str) -> tuple[str, ...]:

@@ -135,6 +135,9 @@ def test_a_window_that_is_read_only_sends_nothing(working: Host) -> None:
             assert not window.workspace.prompt.display
             asking = [key for key in keymap.KEYS if key.mode in ("review", "live") and key.id != "interrupt"]
             assert len(asking) > 10
+            await window.press("o")
+            assert "asks nothing of the session" in window.workspace.status.text
+            assert len(window.app.screen_stack) == 1
             for key in asking:
                 window.workspace.status.unsay()
                 await window.press(keymap.split(key.keys)[0])
