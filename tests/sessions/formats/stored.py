@@ -35,7 +35,7 @@ def unpack(stored: Path, folder: Path) -> Path:
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """What the program makes of the session in ``folder``: its end, its steps, its review after each group of decisions."""
+    """What the program makes of the session in ``folder``: its end, its steps, its review after each decided group."""
     events = read_events(folder)
     timeline = Timeline(events)
     reviews: dict[str, Any] = {}
