@@ -190,7 +190,7 @@ def watched(window: Window) -> Iterator[list[tuple[str, float]]]:
     try:
         yield drawn
     finally:
-        del pane.draw  # type: ignore[method-assign]
+        del pane.draw
 
 
 async def to_the_pane(table: Table, directory: Path, runs: int) -> None:
