@@ -1,7 +1,7 @@
 """Record the sessions of a format anew. Run: python -m tests.sessions.formats.record FORMAT [NAME...]
 
-For a format that was not released yet; released ones are never recorded again. The two sessions are real ones, in
-processes of their own: the demo, and one in which everything happens that can happen. Git and a shell are needed.
+For a format that was not released yet; released ones are never recorded again. The sessions are real ones, in processes
+of their own: the demo, one in which everything happens that can happen, and one that is stopped. Git and a shell are needed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from backspace_tui.core.state import SessionState
 from backspace_tui.sessions.log import LOG_NAME
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.review import Review, review
-from tests.crash import Human, Script, scene
+from tests.crash import Human, Script, scene, steps
 from tests.models.turns import Turn, call, fault, text
 from tests.program import Program, wait_for
 from tests.sessions.formats.stored import EXPECTED, FORMATS, PACK, summary, unpack
@@ -176,7 +176,19 @@ def demo(folder: Path) -> Path:
     return program.session
 
 
-RECORDED: Final[Mapping[str, Callable[[Path], Path]]] = {"demo": demo, "everything": everything}
+def stopped(folder: Path) -> Path:
+    """An agent that is stopped in the middle of a command."""
+    turns = (call("write_file", path="a.txt", content="a\n"), call("run_command", command="echo begun; sleep 600"))
+    with scene(folder, Script(steps(*turns)), "process", files=FILES) as human:
+        human.until(lambda _: any(isinstance(event, ev.ToolOutput) for event in human.events()), "the command")
+        ask(human, cmd.Stop())
+        human.until(in_review, "the review")
+        human.decide("accept", "a.txt")
+        human.quit()
+        return human.directory
+
+
+RECORDED: Final[Mapping[str, Callable[[Path], Path]]] = {"demo": demo, "everything": everything, "stopped": stopped}
 
 
 def store(session: Path, folder: Path, target: Path) -> None:
