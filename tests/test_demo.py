@@ -261,7 +261,7 @@ def test_a_session_is_replayed_without_its_repository(tmp_path: Path, tmux: Tmux
     tmux.wait_for("no changes yet")
     tmux.keys("&")
     tmux.wait_for("9 of 9 decided")
-    tmux.keys("o", "o", "o", "o", "o", "M")
+    tmux.keys("b", "b", "b", "b", "b", "M")
     tmux.wait_for("decisions")
     tmux.keys("F")
     tmux.wait_for("Fork at event")

@@ -141,7 +141,7 @@ async def test_marks_lead_by_kind_and_to_the_file(sample: Sample) -> None:
         await window.ready()
         workspace, status = window.workspace, window.workspace.status
         for kind in ("stage", "edit", "command", "failure", "decision"):
-            await window.press("o", "ctrl+home")
+            await window.press("b", "ctrl+home")
             assert f"{kind[:-1]}" in status.text
             places = sorted({mark.at for mark in marks(events) if mark.kind == kind})
             assert places, kind
