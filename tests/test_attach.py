@@ -184,7 +184,11 @@ def test_two_windows_and_one_that_only_looks(tmux: Tmux, second: Tmux, program: 
 def test_ctrl_c_pauses_then_offers_to_stop(tmux: Tmux, program: Program, repository: Path) -> None:
     tmux.start(workspace(program, repository), program.env)
     ask(tmux, PROMPT.replace("run sleep 1", "run sleep 600"))
-    wait_for(lambda: "sleep 600" in str(program.events()[-3:]), "the command")
+
+    def at_work() -> bool:
+        return any(isinstance(event, ev.ToolStarted) and event.tool == "run_command" for event in program.events())
+
+    wait_for(at_work, "the command")
     tmux.wait_for("sleep 600")
     tmux.keys("C-c")
     wait_for(lambda: fold(program.events()).paused == "user", "the pause")

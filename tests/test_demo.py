@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -266,10 +267,27 @@ def test_a_session_is_replayed_without_its_repository(tmp_path: Path, tmux: Tmux
     tmux.keys("F")
     tmux.wait_for("Fork at event")
     tmux.keys("Escape")
-    leave(tmux)
+    tmux.wait_for("decisions")
     assert list((tmp_path / "sessions").iterdir()) == [session]
+    tmux.keys("F")
+    tmux.wait_for("Fork at event")
+    tmux.keys("Enter")
+    # The window is the fork's from now on: there is a line for prompts, and no time line.
+    fork = wait_for(lambda: [other for other in (tmp_path / "sessions").iterdir() if other != session], "the fork")[0]
+    tmux.wait_for("(?: keys)")
+    assert "decisions" not in tmux.screen()
+    leave(tmux)
+    assert f"attach {fork.name}" in tmux.screen()
     assert (session / "events.jsonl").read_bytes() == log
     assert not store.is_running(session)
+    stop_host(fork)
+
+
+def stop_host(session: Path) -> None:
+    """End the process of a session as the system would at its shutdown."""
+    if store.is_running(session):
+        os.kill(store.holder(session), signal.SIGTERM)
+    wait_for(lambda: not store.is_running(session), "the end of the session's process")
 
 
 def leave(tmux: Tmux) -> None:

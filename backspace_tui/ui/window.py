@@ -91,11 +91,6 @@ class BackspaceApp(App[int]):
         )
         self.exit(0)
 
-    def go_on(self, launch: Launch) -> None:
-        """Show another session in this window."""
-        self.launch, self.session = launch, Path(launch.session).name
-        self.switch_screen(Workspace(launch, self.keys))
-
     pressed = ""
     pressed_at = 0.0
     pressed_in_pane = False

@@ -153,7 +153,9 @@ class InterruptDialog(Dialog):
 
 
 class LineDialog(Dialog):
-    """One line to write; its result is the text, or ``None``."""
+    """One line to write; its result is the text, ``EMPTY`` where there is none, or ``None``."""
+
+    EMPTY: ClassVar[str | None] = None
 
     def __init__(self, title: str, placeholder: str, value: str = "") -> None:
         super().__init__(title, "enter: send   escape: leave it")
@@ -164,4 +166,4 @@ class LineDialog(Dialog):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.dismiss(event.value.strip() or None)
+        self.dismiss(event.value.strip() or self.EMPTY)

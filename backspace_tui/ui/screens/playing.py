@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
 from textual.timer import Timer
-from textual.widgets import Input
 
 from backspace_tui.core.playback import Texts, faster, playing_at, until_next
 from backspace_tui.ui.bridge import Forked, fork_session
@@ -159,17 +156,15 @@ class Playing(Replaying):
             key = split(self.keys["fork"])[0]
             self.say(f"{message.error} ({key}: try again)", "bad")
             return
+        started = self.desk.state.started
         directory = Path(message.directory)
-        launch = replace(self.launch, session=os.fspath(directory), title=directory.name, replay=False, at=0, speed=0.0)
-        self.backspace.go_on(launch)
+        self.backspace.open_session(directory, started.repository if started else "", directory.name)
 
 
 class ForkDialog(LineDialog):
     """The prompt of a new session; its result may be empty, and is ``None`` when none is wanted."""
 
+    EMPTY = ""
+
     def __init__(self, seq: int) -> None:
         super().__init__(f"Fork at event {seq}", "what should be done from here? empty: go on as it was")
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.dismiss(event.value.strip())

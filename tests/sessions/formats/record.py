@@ -1,7 +1,8 @@
 """Record the sessions of a format anew. Run: python -m tests.sessions.formats.record FORMAT [NAME...]
 
-For a format that was not released yet; released ones are never recorded again. The sessions are real ones, in processes
-of their own: the demo, one in which everything happens that can happen, and one that is stopped. Git and a shell are needed.
+For a format that was not released yet; released ones are never recorded again. The sessions are real ones, in
+processes of their own: the demo, one in which everything happens that can happen, and one that is stopped. Git and a
+shell are needed.
 """
 
 from __future__ import annotations
