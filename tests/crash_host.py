@@ -162,7 +162,12 @@ def die_at(plan: Path) -> None:
     def dying_extend(self: EventLog, events: Iterable[ev.AnyEvent]) -> list[ev.AnyEvent]:
         nonlocal stage, doomed
         events = list(events)
-        key = " + ".join(position(event, stage) for event in events).replace("\n", " ")
+        key = (
+            " + ".join(position(event, stage) for event in events)
+            .replace("\n", " ")
+            .encode(errors="backslashreplace")
+            .decode()
+        )
         if every:
             key += f" #{sum(not again(event) for event in self._events)}"
         seen = seen_file.read_text().splitlines() if seen_file.exists() else []
