@@ -238,7 +238,7 @@ def scene(
     mode: str = "",
     only: str = "",
     headless: bool = False,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
     settings: Settings | None = None,
     **more: Any,
 ) -> Iterator[Human]:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from backspace_tui.sessions.review import Review, ReviewFile
 
 POLL: Final = 0.03
+EAGER_POLL: Final = 0.008
+"""Seconds between two looks at a log that rests, and at one that grew within the last :data:`EAGER`."""
+EAGER: Final = 2.0
 DEBOUNCE: Final = 0.1
 _CHUNK: Final = 500
 _MANY: Final = 10_000
@@ -177,9 +180,12 @@ class Follower:
 
         tail = LogTail(self._directory)
         state = SessionState()
+        grew = 0.0
         try:
             while not self._stop.is_set():
                 events = tail.read()
+                now = time.monotonic()
+                grew = now if events else grew
                 for start in range(0, len(events), _CHUNK):
                     chunk = events[start : start + _CHUNK]
                     state = fold(chunk, state)
@@ -188,7 +194,7 @@ class Follower:
                     self._posted = True
                     self._post(LogGrew())
                 if not events:
-                    self._wake.wait(POLL)
+                    self._wake.wait(EAGER_POLL if now - grew < EAGER else POLL)
                     self._wake.clear()
         except Exception as error:
             self._post(Failed(one_line(error)))
