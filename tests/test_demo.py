@@ -267,7 +267,7 @@ def test_a_session_is_replayed_without_its_repository(tmp_path: Path, tmux: Tmux
     tmux.keys("F")
     tmux.wait_for("Fork at event")
     tmux.keys("Escape")
-    tmux.wait_for("decisions")
+    wait_for(lambda: "Fork at event" not in tmux.screen(), "the dialog to close")
     assert list((tmp_path / "sessions").iterdir()) == [session]
     tmux.keys("F")
     tmux.wait_for("Fork at event")
