@@ -6,6 +6,7 @@ died before, so that a session which is started again and again dies once at eac
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
@@ -38,6 +39,7 @@ from backspace_tui.engine.job import Parts
 from backspace_tui.models.prompts import load_prompts
 from backspace_tui.sandbox.factory import Factory
 from backspace_tui.sessions.client import read_request
+from backspace_tui.sessions.errors import storage_error
 from backspace_tui.sessions.log import EventLog
 
 
@@ -149,6 +151,8 @@ def again(event: ev.AnyEvent) -> bool:
 def die_at(plan: Path) -> None:
     """Die by SIGKILL at the first write of each new position: ``after`` it, or with ``torn`` inside it or before.
 
+    With ``full`` the write fails as on a full disk, and the next one succeeds.
+
     With ``every`` in the mode, every event of the session is a position of its own, not only each kind. As long as the
     plan holds a file ``calm``, nothing dies.
     """
@@ -182,6 +186,10 @@ def die_at(plan: Path) -> None:
         return stored
 
     def dying_write(self: EventLog, data: bytes, *, durable: bool) -> None:
+        nonlocal doomed
+        if doomed and mode == "full":
+            doomed = ""
+            raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self.path)
         if doomed and mode == "torn":
             draw = hashlib.sha256(doomed.encode()).digest()
             cut = int.from_bytes(draw[:4]) % len(data) if draw[4] % 4 else 0

@@ -60,6 +60,11 @@ def test_a_kill_at_every_kind_of_write(tmp_path: Path, bubblewrap: str, mode: st
     assert tell(tmp_path, bubblewrap, mode).starts > 60
 
 
+def test_a_full_disk_at_every_kind_of_write(tmp_path: Path) -> None:
+    """Nothing dies here at once: the process ends by itself or refuses a command, and there is room again at once."""
+    assert tell(tmp_path, "process", "full").starts > 30
+
+
 @pytest.mark.docker
 def test_kills_with_a_real_engine(tmp_path: Path, default_image: str) -> None:
     moments = ["ToolStarted implement ('run_command'", "ToolOutput", "Decision implement ('reject'",
