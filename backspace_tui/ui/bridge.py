@@ -151,6 +151,8 @@ class Follower:
 
     def __init__(self, directory: Path, post: Post) -> None:
         self.batches: deque[Batch] = deque()
+        self.read_all = False
+        """Whether everything that the log held at first is in a batch, or was."""
         self._directory, self._post = directory, post
         self._stop = threading.Event()
         self._posted = False
@@ -190,7 +192,8 @@ class Follower:
                     chunk = events[start : start + _CHUNK]
                     state = fold(chunk, state)
                     self.batches.append(Batch(chunk, state))
-                if events and not self._posted:
+                first, self.read_all = not self.read_all, True
+                if first or (events and not self._posted):
                     self._posted = True
                     self._post(LogGrew())
                 if not events:

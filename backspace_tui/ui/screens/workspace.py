@@ -132,7 +132,7 @@ class Workspace(Interrupting, Rejoining, Playing):
         if self.follower.batches:
             self._drain_planned = True
             self.set_timer(FRAME, self._drain)
-        else:
+        elif self.follower.read_all:
             self._caught_up = True
         if (ahead := self._ahead) is not None and ahead.seq <= self.desk.state.last_seq:
             self._ahead = None
