@@ -24,7 +24,7 @@ from backspace_tui.core.state import SessionState, apply, fold
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.sessions.errors import SessionError, storage_error
 from backspace_tui.sessions.imported import refuse_imported
-from backspace_tui.sessions.log import LOG_NAME, encode, parse
+from backspace_tui.sessions.log import LOG_NAME, encode, parse, read_log
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.store import Lock, new_session
 
@@ -82,13 +82,7 @@ def fork(source: Path, at: int | None = None, prompt: str = "", root: Path | Non
 
 def _past(source: Path, at: int | None) -> tuple[list[bytes], list[ev.AnyEvent]]:
     """The lines of the log up to ``at``, its header first, and the events in them."""
-    path = source / LOG_NAME
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise SessionError(f"{source} holds no session: it has no {LOG_NAME}", 2) from None
-    except OSError as error:
-        raise storage_error(error, path) from error
+    path, data = source / LOG_NAME, read_log(source)
     events, length = parse(data, str(path))
     if not events:
         raise SessionError(f"session {source.name} never began; there is nothing to fork", 2)

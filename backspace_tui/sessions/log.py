@@ -25,7 +25,18 @@ from backspace_tui.sessions.codec import from_json, plain_json, to_json
 from backspace_tui.sessions.errors import SessionError, storage_error
 from backspace_tui.sessions.past import Past
 
-__all__ = ["FORMAT", "LOG_NAME", "EventLog", "LogTail", "SessionError", "decode", "encode", "parse", "read_events"]
+__all__ = [
+    "FORMAT",
+    "LOG_NAME",
+    "EventLog",
+    "LogTail",
+    "SessionError",
+    "decode",
+    "encode",
+    "parse",
+    "read_events",
+    "read_log",
+]
 
 FORMAT: Final[dict[str, Any]] = {"format": "backspace-tui-session", "version": ev.SCHEMA_VERSION}
 """The first line of every log."""
@@ -183,16 +194,25 @@ def _read(path: Path) -> bytes:
         raise storage_error(error, path) from error
 
 
+def read_log(directory: Path) -> bytes:
+    """The bytes of a session's log.
+
+    Raises:
+        SessionError: there is none, or it cannot be read.
+    """
+    path = directory / LOG_NAME
+    if not path.is_file():
+        raise SessionError(f"{directory} holds no session: it has no {LOG_NAME}", 2)
+    return _read(path)
+
+
 def read_events(directory: Path) -> list[ev.AnyEvent]:
     """All events of a session, without touching it; a torn last line is left out.
 
     Raises:
         SessionError: there is no log, or it cannot be read.
     """
-    path = directory / LOG_NAME
-    if not path.is_file():
-        raise SessionError(f"{directory} holds no session: it has no {LOG_NAME}", 2)
-    return parse(_read(path), str(path))[0]
+    return parse(read_log(directory), str(directory / LOG_NAME))[0]
 
 
 class EventLog:

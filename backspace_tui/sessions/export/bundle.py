@@ -24,9 +24,9 @@ from typing import Any, Final
 
 from backspace_tui.core import events as ev
 from backspace_tui.sessions.codec import plain_json, to_json
-from backspace_tui.sessions.errors import SessionError, storage_error
+from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.git_processes import environment
-from backspace_tui.sessions.log import FORMAT, LOG_NAME, parse
+from backspace_tui.sessions.log import FORMAT, LOG_NAME, parse, read_log
 
 __all__ = ["EXPORT_FORMAT", "EXPORT_VERSION", "export_lines"]
 
@@ -97,13 +97,7 @@ def masked_value(value: Any, redact: Redact) -> Any:
 
 
 def _log_lines(directory: Path) -> list[bytes]:
-    path = directory / LOG_NAME
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise SessionError(f"{directory} holds no session: it has no {LOG_NAME}", 2) from None
-    except OSError as error:
-        raise storage_error(error, path) from error
+    path, data = directory / LOG_NAME, read_log(directory)
     events, size = parse(data, str(path))
     if not events or not isinstance(events[0], ev.SessionStarted):
         raise SessionError(f"{path} holds no session yet: nothing was started")
