@@ -22,6 +22,7 @@ from backspace_tui.ui import keymap, styles, themes
 from backspace_tui.ui.launch import Launch
 from backspace_tui.ui.panes.line_view import LineView
 from backspace_tui.ui.screens.workspace import Workspace
+from backspace_tui.ui.type_ahead import TypeAhead
 
 _HANGUP_SECONDS: Final = 2.0
 
@@ -51,6 +52,7 @@ class BackspaceApp(App[int]):
             wanted = themes.DEFAULT_THEME
         if wanted in self.available_themes:
             self.theme = wanted
+        self.type_ahead = TypeAhead(self)
         self.keys, problems = keymap.resolve(launch.keys)
         self.notices += problems
 
@@ -99,6 +101,9 @@ class BackspaceApp(App[int]):
     """Whether a key is being handled right now."""
 
     async def on_event(self, event: events.Event) -> None:
+        typed = _typed(event)
+        if typed is not None and (not self.screen_stack or self.type_ahead.holds(typed)):
+            return
         if isinstance(event, events.Key) and self.screen_stack:
             if isinstance(self.screen, Workspace):
                 self.screen.before_key(event)
@@ -109,6 +114,8 @@ class BackspaceApp(App[int]):
             await super().on_event(event)
         finally:
             self.in_key = False
+        if typed is not None:
+            self.type_ahead.follow(typed)
 
     def action_interrupt(self) -> None:
         """Ctrl-C: the workspace's, or a dialog's; it closes one that knows nothing of it."""
@@ -157,3 +164,8 @@ class BackspaceApp(App[int]):
 
     def _print_error_renderables(self) -> None:
         self._exit_renderables.clear()
+
+
+def _typed(event: events.Event) -> events.Key | events.Paste | None:
+    """``event`` if it comes from the user's hand and has not been handed to a widget yet."""
+    return event if isinstance(event, events.Key | events.Paste) and not event.is_forwarded else None
