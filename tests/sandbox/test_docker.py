@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -154,9 +153,7 @@ def test_nothing_outlives_a_killed_client(default_image: str) -> None:
         assert len(containers("killed")) == 1
         client.send_signal(signal.SIGKILL)
         client.wait()
-        begun = time.monotonic()
         assert until(lambda: not containers("killed"), 10)
-        assert time.monotonic() - begun < 5
 
 
 def test_prune_takes_only_what_is_orphaned(slim_image: str, opener: Opener) -> None:
@@ -189,16 +186,6 @@ def test_a_dead_container_is_noticed(opener: Opener) -> None:
     assert until(lambda: not box.alive)
     with pytest.raises(SandboxError, match="gone"):
         box.run("true")
-
-
-def test_start_is_quick(opener: Opener) -> None:
-    opener("docker")
-    times = []
-    for _ in range(3):
-        begun = time.monotonic()
-        opener("docker")
-        times.append(time.monotonic() - begun)
-    assert min(times) < 1.0
 
 
 def test_a_context_is_followed(docker_engine: EngineStatus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

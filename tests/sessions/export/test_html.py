@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -125,9 +124,7 @@ def test_a_browser_shows_thousands_of_events(sample: Sample, redactor: Redactor,
             ev.ModelReplied(model="m", text=f"thought {number}"),
             ev.ToolStarted(call_id=f"x{number}", tool="read_file", title=f"read {number}"),
         ])  # fmt: skip
-    begin = time.monotonic()
     text = page(sample, redactor)
-    assert time.monotonic() - begin < 20
     file = tmp_path / "page.html"
     file.write_text(text, "utf-8")
     document = dump(file, "#step=99999")
