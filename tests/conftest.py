@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from backspace_tui.sandbox.bubblewrap import probe_bubblewrap
 from backspace_tui.sandbox.engine import EngineStatus, probe_engine
+from backspace_tui.sessions.store import is_running
 from tests.models.llama_server import LlamaServer, missing_model
+from tests.program import Program, make_repository, processes_of, wait_for
 from tests.terminal import Sshd, Tmux
 
 
@@ -54,6 +58,28 @@ def bubblewrap() -> str:
     if problem:
         missing(problem)
     return "bubblewrap"
+
+
+@pytest.fixture
+def program(tmp_path: Path, bubblewrap: str) -> Iterator[Program]:
+    """The program with a home of its own; the processes of its sessions end with the test."""
+    program = Program(tmp_path)
+    program.env["LANG"] = "C.UTF-8"
+    yield program
+    for session in program.sessions:
+        for pid in processes_of(session):
+            os.kill(pid, signal.SIGTERM)
+        wait_for(partial(_ended, session), "the session's process to end")
+
+
+def _ended(session: Path) -> bool:
+    return not is_running(session)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with a cart whose one test fails."""
+    return make_repository(tmp_path / "shop")
 
 
 @pytest.fixture

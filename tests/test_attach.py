@@ -8,7 +8,6 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,11 @@ import pytest
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState, fold
-from backspace_tui.sessions import client, store
+from backspace_tui.sessions import client
 from backspace_tui.sessions.store import is_running
 from tests.crash import HOST, Human, Script, _environment, scene, steps
 from tests.models.turns import call
-from tests.program import Program, make_repository, processes_of, wait_for
+from tests.program import Program, processes_of, wait_for
 from tests.terminal import Sshd, Tmux
 from tests.test_terminal import PROMPT, ask, workspace
 
@@ -101,26 +100,6 @@ def test_a_signal_ends_a_running_command_and_the_process_in_order(tmp_path: Path
 
 
 # Windows
-
-
-@pytest.fixture
-def program(tmp_path: Path, bubblewrap: str) -> Iterator[Program]:
-    program = Program(tmp_path)
-    program.env["LANG"] = "C.UTF-8"
-    yield program
-    for session in program.sessions:
-        if is_running(session):
-            os.kill(store.holder(session), signal.SIGTERM)
-        wait_for(partial(_ended, session), "the session's process to end")
-
-
-def _ended(session: Path) -> bool:
-    return not is_running(session)
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    return make_repository(tmp_path / "shop")
 
 
 @pytest.fixture

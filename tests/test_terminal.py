@@ -7,8 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,33 +14,13 @@ import pytest
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import SessionState, fold
 from backspace_tui.sessions.store import is_running
-from tests.program import Program, git, make_repository, processes_of, wait_for
+from tests.program import Program, git, wait_for
 from tests.terminal import Sshd, Tmux
 
 PROMPT = (
     'replace "price for" with "price * quantity for" in cart.py '
     'then replace "import unittest" with "import unittest  # standard" in tests/*.py then run sleep 1'
 )
-
-
-@pytest.fixture
-def program(tmp_path: Path, bubblewrap: str) -> Iterator[Program]:
-    program = Program(tmp_path)
-    program.env["LANG"] = "C.UTF-8"
-    yield program
-    for session in program.sessions:
-        for pid in processes_of(session):
-            os.kill(pid, signal.SIGTERM)
-        wait_for(partial(_ended, session), "the session's process to end")
-
-
-def _ended(session: Path) -> bool:
-    return not is_running(session)
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    return make_repository(tmp_path / "shop")
 
 
 def state(program: Program) -> SessionState:

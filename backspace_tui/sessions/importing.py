@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
@@ -33,7 +35,11 @@ from backspace_tui.sessions.git_processes import environment
 from backspace_tui.sessions.imported import MARK
 from backspace_tui.sessions.log import LOG_NAME, parse
 
-__all__ = ["import_session"]
+__all__ = ["import_session", "remove_abandoned"]
+
+_UNFINISHED: Final = ".importing-"
+_YOUNG: Final = 60.0
+"""Seconds."""
 
 MAX_LINE: Final = 32 << 20
 MAX_EVENTS: Final = 2_000_000
@@ -72,16 +78,35 @@ def import_session(file: Path, root: Path | None = None) -> Path:
     try:
         with file.open("rb") as stream:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=".importing-", dir=root))
+            remove_abandoned(root)
+            folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
                 wanted = _fill(folder, _Reader(stream, file))
                 return _placed(folder, wanted, root)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+                os.close(descriptor)
     except OSError as error:
         if error.filename is not None and Path(os.fsdecode(error.filename)) == file:
             raise SessionError(f"{visible(os.fspath(file))} cannot be read: {error.strerror}", 2) from error
         raise storage_error(error, root) from error
+
+
+def remove_abandoned(root: Path) -> None:
+    """Remove what imports that were killed left in ``root``; one that is under way holds a lock on its folder."""
+    for folder in root.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError):
+            # A folder without a lock may also be a moment old.
+            if time.time() - folder.stat().st_mtime < _YOUNG:
+                continue
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 class _Reader:

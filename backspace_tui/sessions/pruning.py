@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backspace_tui.core.pruning import Candidate, Plan, Rule, plan
 from backspace_tui.sessions.errors import SessionError
+from backspace_tui.sessions.importing import remove_abandoned
 from backspace_tui.sessions.store import SessionInfo, info, remove
 from backspace_tui.sessions.summaries import disk_size
 
@@ -43,8 +44,10 @@ def choose(sessions: Sequence[SessionInfo], rule: Rule, now: float | None = None
 def carry_out(root: Path, chosen: Plan, rule: Rule) -> tuple[int, int, list[str]]:
     """Remove what was chosen: how many are gone, the bytes freed, and a line for each that stayed after all.
 
-    A session that was taken up since then, or in which something was accepted, stays.
+    A session that was taken up since then, or in which something was accepted, stays. What imports that were killed
+    left goes too.
     """
+    remove_abandoned(root)
     gone = freed = 0
     stayed = []
     for item in chosen.doomed:

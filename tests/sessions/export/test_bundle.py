@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from backspace_tui.core.state import fold
 from backspace_tui.sessions import client, store
 from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.export.bundle import export_lines
-from backspace_tui.sessions.importing import import_session
+from backspace_tui.sessions.importing import import_session, remove_abandoned
 from backspace_tui.sessions.log import read_events
 from backspace_tui.sessions.objects import Objects
 from backspace_tui.sessions.review import review
+from tests.program import wait_for
 from tests.sessions.export.conftest import SECRET
 from tests.ui.sample import Sample
 
@@ -213,3 +216,41 @@ def test_control_sequences_stay_outside(sample: Sample, tmp_path: Path, elsewher
     text = (made / "events.jsonl").read_text() + (made / "name").read_text()
     assert "gone" in text
     assert not any(sign in text for sign in ("\\u001b", "\x1b", "\\u0007", "\u202e", "\\u202e"))
+
+
+IMPORT = "import sys; from pathlib import Path; from backspace_tui.sessions.importing import import_session; "
+IMPORT += "import_session(Path(sys.argv[1]), Path(sys.argv[2]))"
+
+
+def test_what_a_killed_import_left_goes_and_one_under_way_stays(
+    sample: Sample, tmp_path: Path, elsewhere: Path
+) -> None:
+    root, pipe = elsewhere, tmp_path / "pipe"
+    os.mkfifo(pipe)
+    lines = exported(sample.directory)
+    command = [sys.executable, "-c", IMPORT, str(pipe), str(root)]
+    with subprocess.Popen(command) as importing, pipe.open("wb") as half:
+        half.write(b"".join(lines[:4]))
+        half.flush()
+        wait_for(lambda: list(root.glob(".importing-*")), "the import to begin")
+        (unfinished,) = root.glob(".importing-*")
+        wait_for(lambda: _locked(unfinished), "its lock")
+        os.utime(unfinished, (0, 0))
+        remove_abandoned(root)
+        assert unfinished.exists()
+        importing.kill()
+        importing.wait()
+    os.utime(unfinished, (0, 0))
+    made = import_session(saved(lines, tmp_path), root)
+    assert list(root.iterdir()) == [made]
+
+
+def _locked(folder: Path) -> bool:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
