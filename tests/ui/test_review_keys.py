@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
 
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import events as ev
+from backspace_tui.sessions.log import LogTail
 from backspace_tui.ui.highlight import Span, line_spans
 from backspace_tui.ui.raw_lines import raw_lines
 from tests.ui.sample import CART, CART_NEW, Host, Sample
@@ -205,6 +210,33 @@ async def test_pull_request_with_undecided_hunks_asks_and_shows_what_stands(host
         )
         sample.emit("pull_request", commit, request)
         await window.until(lambda: "git merge backspace/qty" in window.text(), "the request")
+
+
+def test_a_request_of_the_past_is_not_announced(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample, opened_first, read = host.sample, threading.Event(), LogTail.read
+    request = ev.PrCreation(
+        forge="local", branch="backspace/qty", base="main", title="Count quantities", body="", commit="2" * 40
+    )
+    sample.emit("pull_request", request)
+
+    def slowly(tail: LogTail) -> Any:
+        assert opened_first.wait(10)
+        return read(tail)
+
+    monkeypatch.setattr(LogTail, "read", slowly)
+
+    @scenario
+    async def look() -> None:
+        async with opened(launch_of(sample)) as window:
+            # The window stands, and looked into the log in vain.
+            await window.until(lambda: window.workspace._drained, "the first look")
+            opened_first.set()
+            await window.ready()
+            assert window.app.screen is window.workspace
+            sample.emit("pull_request", request)
+            await window.until(lambda: "git merge backspace/qty" in window.text(), "the new request")
+
+    look()
 
 
 @scenario

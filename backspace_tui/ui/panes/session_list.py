@@ -6,11 +6,15 @@ from collections.abc import Hashable, Sequence
 from typing import Final, NamedTuple
 
 from rich.segment import Segment
+from rich.text import Text
 from textual.message import Message
 
+from backspace_tui.core.sizes import show_megabytes
+from backspace_tui.core.terminal_text import visible
 from backspace_tui.sessions.store import SessionInfo
 from backspace_tui.sessions.table import HEADER, Row, fit
 from backspace_tui.ui.panes.line_view import Drawn, LineView
+from backspace_tui.ui.styles import Styles
 
 _STATES: Final = {
     "running": "good", "new": "good", "waiting": "accent", "paused": "warn", "interrupted": "warn", "failed": "bad",
@@ -94,3 +98,26 @@ class SessionList(LineView):
                 style = _VERDICTS.get(text, "muted")
             segments += [Segment("  " if number else ""), Segment(self._columns.cell(name, text), styles[style])]
         return Drawn(segments)
+
+
+def details(info: SessionInfo, found: str, styles: Styles) -> Text:
+    """A session in three lines; ``found`` is where a search hit it."""
+    summary = info.summary
+    text = Text(no_wrap=True, overflow="ellipsis")
+    prompt = " ".join(summary.prompt.split()) if summary is not None else info.title
+    text.append(visible(prompt)[:400] + "\n", styles["text"])
+    facts = [info.id, visible(info.repository)]
+    if summary is not None:
+        facts.append(show_megabytes(summary.size))
+    text.append("   ".join(facts) + "\n", styles["muted"])
+    more = []
+    if summary is not None and summary.request:
+        more.append(visible(summary.request))
+    elif summary is not None and summary.branch:
+        more.append(visible(summary.branch))
+    if summary is not None and summary.uncommitted:
+        more.append("accepted work is in no commit")
+    if found:
+        more.append(f"found: {found}")
+    text.append("   ".join(more), styles["accent"])
+    return text

@@ -22,7 +22,7 @@ from backspace_tui.sessions.table import row
 from backspace_tui.ui.bridge import Background, Done, Failed
 from backspace_tui.ui.keymap import KEYS, SESSION_KEYS, SHARED, session_bindings, split
 from backspace_tui.ui.panes.bars import Part, StatusBar
-from backspace_tui.ui.panes.session_list import SessionList, Shown
+from backspace_tui.ui.panes.session_list import SessionList, Shown, details
 from backspace_tui.ui.panes.transcript import Entry
 from backspace_tui.ui.screens.dialogs import ConfirmDialog, LineDialog, TextDialog
 
@@ -155,26 +155,8 @@ class SessionsScreen(Screen[None]):
         if info is None:
             self.detail.update("")
             return
-        styles = self.backspace.line_styles
-        summary = info.summary
-        text = Text(no_wrap=True, overflow="ellipsis")
-        prompt = " ".join(summary.prompt.split()) if summary is not None else info.title
-        text.append(visible(prompt)[:400] + "\n", styles["text"])
-        facts = [info.id, visible(info.repository)]
-        if summary is not None:
-            facts.append(show_megabytes(summary.size))
-        text.append("   ".join(facts) + "\n", styles["muted"])
-        more = []
-        if summary is not None and summary.request:
-            more.append(visible(summary.request))
-        elif summary is not None and summary.branch:
-            more.append(visible(summary.branch))
-        if summary is not None and summary.uncommitted:
-            more.append("accepted work is in no commit")
-        if self._found and (where := self._found.get(info.id)):
-            more.append(f"found: {where}")
-        text.append("   ".join(more), styles["accent"])
-        self.detail.update(text)
+        found = (self._found or {}).get(info.id, "")
+        self.detail.update(details(info, found, self.backspace.line_styles))
 
     # Moving
 
