@@ -237,6 +237,27 @@ def test_a_crash_of_the_session_is_told_and_gone_on_from(tmp_path: Path) -> None
         assert len(of(human.events(), ev.Message, text=lost)) == 1
 
 
+def test_a_command_that_waited_for_a_process_that_died_is_told_once(tmp_path: Path) -> None:
+    server = Script(steps(WRITE, SLOW), "slow")
+    with scene(tmp_path, server, "process") as human:
+        human.start()
+        human.until(lambda state: "a.txt" in state.edits, "the edit")
+        human.send(cmd.RunForUser(command="echo one: two"))
+        human.send(cmd.RunForUser(command="echo three"))
+        human.kill()
+        server.gates["slow"].set()
+        human.until(in_review, "the review")
+        human.kill()
+        human.start()
+        reply = human.send(cmd.RunForUser(command="echo three"))
+        wait_for(lambda: of(human.events(), ev.ToolFinished, by="user"), "the command")
+        events = human.events()
+    assert of(events, ev.ToolStarted, by="user")[0].seq == reply.seq
+    lost = "your command did not run, since the session's process ended before; give it again: "
+    told = [event.text for event in of(events, ev.Message, role="program") if event.text.startswith(lost)]
+    assert told == [f"{lost}echo one: two", f"{lost}echo three"]
+
+
 @pytest.mark.docker
 def test_a_container_that_dies_is_told_and_replaced(tmp_path: Path, slim_image: str) -> None:
     with resting(tmp_path, "docker") as (human, _):

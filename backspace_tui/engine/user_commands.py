@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -24,6 +24,8 @@ from backspace_tui.engine.talk import DecisionRefused
 from backspace_tui.engine.visit import Stream, Visit
 
 IN_SHELL: Final = "you are in the sandbox's shell"
+WAITS: Final = "your command runs "
+NEVER_RAN: Final = "your command did not run, since the session's process ended before; give it again: "
 SOON: Final = 0.3
 """Seconds after which it is said that a command waits."""
 TOLD_PATHS: Final = 20
@@ -57,7 +59,7 @@ def ask_run(job: Job, command: str, *, driven: bool) -> int:
         job.control.user.append(asked)
         changed.notify_all()
         if driven and not changed.wait_for(lambda: asked.started > 0, SOON):
-            line = f"your command runs {_when(job)}: {job.parts.redactor.redact(clean(command))}"
+            line = f"{WAITS}{_when(job)}: {job.parts.redactor.redact(clean(command))}"
             return job.recorder.emit(ev.Message(role="program", text=line)).seq
         return asked.started or job.state.last_seq
 
@@ -137,7 +139,9 @@ def serve(job: Job, *, pause: bool = False) -> None:
 
 
 def recover(job: Job) -> None:
-    """Close what the death of an earlier process left open: nobody is in its shell any more."""
+    """Close what the death of an earlier process left open, and say what it did not come to."""
+    for line in forgotten(job.recorder.events):
+        job.recorder.emit(ev.Message(role="program", text=line))
     finished = {event.call_id for event in job.recorder.events if isinstance(event, ev.ToolFinished)}
     for event in job.recorder.events:
         if isinstance(event, ev.ToolStarted) and event.by == "user" and event.call_id not in finished:
@@ -146,6 +150,27 @@ def recover(job: Job) -> None:
             closed = ev.ToolFinished(call_id=event.call_id, tool=event.tool, ok=False, text="", by="user")
             job.recorder.emit_all([ev.Message(role="program", text=text), closed])
     _end_pause(job)
+
+
+def forgotten(events: Iterable[ev.AnyEvent]) -> list[str]:
+    """A line for each command that was told to wait and never began, unless that was said already."""
+    waiting: list[str] = []
+    for event in events:
+        match event:
+            case ev.Message(role="program", text=text) if text.startswith(WAITS):
+                waiting.append(text.removeprefix(WAITS).partition(": ")[2])
+            case ev.Message(role="program", text=text) if text.startswith(NEVER_RAN):
+                _discard(waiting, text.removeprefix(NEVER_RAN))
+            case ev.ToolStarted(by="user", tool="run_command", arguments=arguments):
+                _discard(waiting, str(arguments.get("command")))
+            case _:
+                pass
+    return [NEVER_RAN + command for command in waiting]
+
+
+def _discard(commands: list[str], command: str) -> None:
+    if command in commands:
+        commands.remove(command)
 
 
 def _end_pause(job: Job) -> None:
