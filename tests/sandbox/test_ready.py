@@ -8,7 +8,10 @@ from tests.sandbox.support import until
 
 FDS = ["python3", "-c", "import os; print(sorted(os.listdir('/proc/self/fd'), key=int)[:-1])"]
 SIGNALS = "import signal; print(sorted(s.name for s in signal.Signals if signal.getsignal(s) == signal.SIG_IGN))"
-SEEN = "for p in /proc/[0-9]*; do [ $p = /proc/1 ] || [ $p = /proc/$$ ] || cat $p/comm 2>/dev/null; done; true"
+ZYGOTE = "grep -qs supervisor_zygot[e] $p/cmdline"
+OTHERS = f"[ $p = /proc/1 ] || [ $p = /proc/$$ ] || {ZYGOTE}"
+SEEN = f"for p in /proc/[0-9]*; do {OTHERS} || cat $p/comm 2>/dev/null; done; true"
+ZYGOTES = f"for p in /proc/[0-9]*; do if {ZYGOTE}; then stat -c %u $p; fi; done"
 
 
 def test_a_command_gets_nothing_of_its_maker(box: SupervisedSandbox) -> None:
@@ -22,6 +25,7 @@ def test_a_command_gets_nothing_of_its_maker(box: SupervisedSandbox) -> None:
 def test_a_command_is_alone(isolated: SupervisedSandbox) -> None:
     for _ in range(2):
         assert set(isolated.run(SEEN).stdout.split()) <= {b"cat"}
+        assert isolated.run(ZYGOTES).stdout in (b"", b"0\n")  # of root, and one at the most
 
 
 def test_services_that_kill_what_waits_stop_nobody(box: SupervisedSandbox) -> None:

@@ -1,0 +1,147 @@
+"""What a child does between fork and exec: streams, limits, becoming the user.
+
+It imports next to nothing, since each page of a process costs time at each fork and at each exec: see
+supervisor_zygote.py. Nor may the modules that it does import import others, so they are the ones beneath the
+well-known ones.
+"""
+
+import errno
+import marshal
+import os
+
+try:
+    import _signal as signal
+except ImportError:  # another Python
+    import signal
+
+LENGTH = 8
+READ = 65536
+
+
+def limit(rlimits):
+    """No privilege is lost yet; first in line for the OOM killer, signals as programs expect them."""
+    for number in signal.valid_signals():
+        # Whoever started this program may have ignored any of them (nohup, a job in the background).
+        if number not in (signal.SIGKILL, signal.SIGSTOP) and signal.getsignal(number) not in (signal.SIG_DFL, None):
+            signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    try:
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(fd, b"500")
+        os.close(fd)
+    except OSError:
+        pass
+    if rlimits:
+        import resource
+
+        for name, value in rlimits.items():
+            kind = getattr(resource, "RLIMIT_" + name, None)
+            if kind is not None:
+                hard = resource.getrlimit(kind)[1]
+                value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                resource.setrlimit(kind, (value, value))
+    os.umask(0o022)
+
+
+def drop_privileges(uid):
+    if uid is not None:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+
+
+def unlock(places):
+    """As the user: give back what an earlier command took from its own user, the places where commands work."""
+    for path in places:
+        try:
+            mode = os.stat(path).st_mode
+            if mode & 0o700 != 0o700:
+                os.chmod(path, mode & 0o777 | 0o700)
+        except OSError:
+            pass
+
+
+def output_pipe(uid):
+    """A pipe whose writers can open it again by name (/dev/stderr), although another user made it."""
+    read, write = os.pipe()
+    if uid is not None:
+        os.fchmod(write, 0o666)
+    return read, write
+
+
+def take_streams(out, err):
+    """A session of its own, nothing to read, and these to write to."""
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+
+
+def execute(argv, env):
+    """As ``os.execvpe``, which takes long where the program is not in the first folder of PATH."""
+    name = argv[0]
+    if name and "/" not in name:
+        for folder in env.get("PATH", "").split(":"):
+            path = folder + "/" + name
+            if folder and os.access(path, os.X_OK):
+                try:
+                    os.execve(path, argv, env)
+                except OSError:
+                    break
+    # Also tells what is wrong where nothing is found.
+    os.execvpe(name, argv, env)
+
+
+def become(uid, places, argv, cwd, env):
+    """With streams and limits: be the user and execute. Never returns.
+
+    A failed exec ends with 127 or 126 and a line on standard error, as a shell does.
+    """
+    code = 127
+    try:
+        drop_privileges(uid)
+        unlock(places)
+        os.chdir(cwd)
+        execute(argv, env)
+    except OSError as error:
+        code = 127 if error.errno == errno.ENOENT else 126
+        name = os.fsencode(argv[0])
+        os.write(2, name + b": " + os.strerror(error.errno or 0).encode() + b"\n")
+    except BaseException as error:
+        os.write(2, str(error).encode(errors="replace") + b"\n")
+    finally:
+        os._exit(code)
+
+
+def order(argv, cwd, env):
+    """What :func:`wait` is told; ``env`` is what is to differ from its own environment."""
+    data = marshal.dumps((argv, cwd, env))
+    return len(data).to_bytes(LENGTH, "big") + data
+
+
+def told(data):
+    return marshal.loads(data[LENGTH:])  # noqa: S302  (the supervisor alone can write to it)
+
+
+def wait(source, out, err, *, uid, places, rlimits):
+    """Be ready, as the program's own user, until ``source`` says what to become. Never returns."""
+    try:
+        take_streams(out, err)
+        limit(rlimits)
+        env = dict(os.environ)
+        # Going through it once makes the memory that it needs our own before there is any hurry.
+        told(order([""], "", {}))
+        unlock(())
+        os.access("/nonexistent/x", os.X_OK)
+        data = os.read(source, READ)
+        while len(data) < LENGTH or len(data) < LENGTH + int.from_bytes(data[:LENGTH], "big"):
+            more = os.read(source, READ)
+            if not more:
+                return
+            data += more
+        argv, cwd, more = told(data)
+        env.update(more)
+        become(uid, places, argv, cwd, env)
+    finally:
+        os._exit(127)
