@@ -78,19 +78,26 @@ def take_streams(out, err):
     os.dup2(err, 2)
 
 
-def execute(argv, env):
-    """As ``os.execvpe``, which takes long where the program is not in the first folder of PATH."""
-    name = argv[0]
+def find(name, env):
+    """The first program of that name on PATH that this user may execute; None where it is a path, or not found."""
     if name and "/" not in name:
         for folder in env.get("PATH", "").split(":"):
             path = folder + "/" + name
             if folder and os.access(path, os.X_OK):
-                try:
-                    os.execve(path, argv, env)
-                except OSError:
-                    break
-    # Also tells what is wrong where nothing is found.
-    os.execvpe(name, argv, env)
+                return path
+    return None
+
+
+def execute(argv, env):
+    """As ``os.execvpe``, which takes long where the program is not in the first folder of PATH."""
+    path = find(argv[0], env)
+    if path is not None:
+        try:  # noqa: SIM105  (contextlib has many pages)
+            os.execve(path, argv, env)
+        except OSError:
+            pass
+    # Also tells what is wrong where nothing was found.
+    os.execvpe(argv[0], argv, env)
 
 
 def become(uid, places, argv, cwd, env):
@@ -124,16 +131,27 @@ def told(data):
     return marshal.loads(data[LENGTH:])  # noqa: S302  (the supervisor alone can write to it)
 
 
+def rehearse(uid, env):
+    """Go through all of :func:`become` without effect: what memory it needs is our own before there is any hurry."""
+    argv, cwd, more = told(order(["sh", ""], "/", {}))
+    env.update(more)
+    drop_privileges(None if uid is None else -1)
+    unlock(("/",))
+    os.chdir(cwd)
+    find("sh", env)
+    try:  # noqa: SIM105
+        os.execve("/", argv, env)
+    except OSError:
+        pass
+
+
 def wait(source, out, err, *, uid, places, rlimits):
     """Be ready, as the program's own user, until ``source`` says what to become. Never returns."""
     try:
         take_streams(out, err)
         limit(rlimits)
         env = dict(os.environ)
-        # Going through it once makes the memory that it needs our own before there is any hurry.
-        told(order([""], "", {}))
-        unlock(())
-        os.access("/nonexistent/x", os.X_OK)
+        rehearse(uid, env)
         data = os.read(source, READ)
         while len(data) < LENGTH or len(data) < LENGTH + int.from_bytes(data[:LENGTH], "big"):
             more = os.read(source, READ)

@@ -184,7 +184,7 @@ class Usage:
         highest = self.peak("processes_peak", None)
         return {
             "memory": self.peak("memory_peak", self.memory) or self.reaper.largest or None,
-            "processes": processes if highest is None else highest - self.ours,
+            "processes": processes if highest is None else max(1, highest - self.ours),
             "cpu": self.reaper.cpu - self.collected if cpu is None or self.cpu is None else cpu - self.cpu,
         }
 

@@ -78,6 +78,7 @@ class Spares:
             try:
                 self.zygote = supervisor_zygote.Zygote(process.settings)
                 self.reaper.own.add(self.zygote.pid)
+                self.refused = False
             except OSError:
                 self.small = False
 

@@ -95,13 +95,15 @@ def kill_all(reaper, keepers):
     victims are first stopped until no new one turns up, so that none can fork away, and then killed.
     """
     deadline = time.monotonic() + KILL_SECONDS
+    struck = False
     while time.monotonic() < deadline:
         if process.settings.is_init and not keepers:
-            if not reaper.reap() or reaper.alone():
-                # Looking for whom to kill goes through all processes of the whole machine.
+            # Looking for whom to kill goes through all processes of the whole machine. Afterwards our own die too.
+            if not reaper.reap() or (not struck and reaper.alone()):
                 return 0
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)
+            struck = True
             if not reaper.reap():
                 return 0
             time.sleep(0.0005)

@@ -6,6 +6,7 @@ nothing else to do. It is of the supervisor's own user, and dies of kill(-1) as 
 started. It is never the parent of what it forked: that is an orphan at once, and so the supervisor's child.
 """
 
+import errno
 import os
 import sys
 
@@ -95,6 +96,7 @@ class Zygote:
             finally:
                 os._exit(127)
         theirs.close()
+        self.ours.settimeout(SECONDS)
         self.greeted = self.asked = False
 
     def fileno(self):
@@ -106,8 +108,7 @@ class Zygote:
         self.asked = True
 
     def take(self):
-        """(pid, stdout, stderr, order) of the one that was asked for; None where none could be made."""
-        self.ours.settimeout(SECONDS)
+        """(pid, stdout, stderr, order) of the one that was asked for; None where none could be made. Raises OSError."""
         data, carried, _, _ = self.ours.recvmsg(64, socket.CMSG_SPACE(3 * INT))
         if data == HELLO:
             self.greeted = True
@@ -115,12 +116,16 @@ class Zygote:
         self.asked = False
         if not data:
             raise ConnectionResetError
-        if data[:1] != MADE:
+        if data == FAILED:
             return None
-        given = carried[0][2]
+        given = b"".join(fds for _, _, fds in carried)
         fds = [int.from_bytes(given[at : at + INT], sys.byteorder) for at in range(0, len(given), INT)]
         for fd in fds:
             os.set_inheritable(fd, False)
+        if len(fds) != 3:
+            for fd in fds:
+                os.close(fd)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return int(data[1:]), *fds
 
     def close(self):
