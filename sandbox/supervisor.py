@@ -221,7 +221,7 @@ class Supervisor:
 
 
 def prepare_home():
-    """HOME is an empty tmpfs: give it a temporary folder and a venv, as the user."""
+    """HOME is an empty tmpfs: give it a temporary folder and a venv, as the user; returns the pid of who does it."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -231,7 +231,7 @@ def prepare_home():
             code = 0
         finally:
             os._exit(code)
-    return os.waitpid(pid, 0)[1]
+    return pid
 
 
 def main():
@@ -239,8 +239,9 @@ def main():
     supervisor = Supervisor()
     if process.settings.uid is None and sys.platform == "linux":
         process.prctl(4, 0)  # not dumpable: our own uid runs the commands here
+    home = prepare_home()
     supervisor.spares.grow()
-    status = prepare_home()
+    status = os.waitpid(home, 0)[1]
     supervisor.spares.check()
     jobs.reply(
         {"event": "hello", "version": 1, "pid": os.getpid(), "python": sys.version.split()[0], "home": status == 0}

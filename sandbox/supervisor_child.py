@@ -1,21 +1,26 @@
-"""What a child does between fork and exec: streams, limits, becoming the user.
+"""What a child does between fork and exec: streams, limits, waiting for its order, becoming the user.
 
-It imports next to nothing, since each page of a process costs time at each fork and at each exec: see
-supervisor_zygote.py. Nor may the modules that it does import import others, so they are the ones beneath the
-well-known ones.
+It is also all that a zygote is made of, see supervisor_zygote.py. So it imports next to nothing, since each page of
+a process costs time at each fork and at each exec: the modules beneath the well-known ones, which import no others.
 """
 
 import errno
 import marshal
 import os
+import sys
 
 try:
     import _signal as signal
+    import _socket as socket
 except ImportError:  # another Python
     import signal
+    import socket
 
 LENGTH = 8
 READ = 65536
+CHANNEL = 0
+HELLO, MADE, FAILED = b"h", b"m", b"f"
+INT = 4
 
 
 def limit(rlimits):
@@ -163,3 +168,53 @@ def wait(source, out, err, *, uid, places, rlimits):
         become(uid, places, argv, cwd, env)
     finally:
         os._exit(127)
+
+
+# A zygote
+
+
+def make(channel, uid, places):
+    """Fork one that waits and hand it over: its pid, where its streams are read, where it is told."""
+    fds = []
+    try:
+        fds += output_pipe(uid)
+        fds += output_pipe(uid)
+        fds += os.pipe()
+        fds += os.pipe()
+        out_read, out, err_read, err, order_read, order, pid_read, pid_write = fds
+        between = os.fork()
+        if between == 0:
+            try:
+                pid = os.fork()
+                if pid == 0:
+                    os.close(order)
+                    wait(order_read, out, err, uid=uid, places=places, rlimits={})
+                os.write(pid_write, b"%d" % pid)
+            finally:
+                os._exit(0)
+        # Before anything is told: from here on this process has no child.
+        os.waitpid(between, 0)
+        os.close(fds.pop())
+        pid = os.read(pid_read, 32)
+        if pid:
+            given = b"".join(fd.to_bytes(INT, sys.byteorder) for fd in (out_read, err_read, order))
+            channel.sendmsg([MADE + pid], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)])
+        else:
+            channel.send(FAILED)
+    except OSError:
+        channel.send(FAILED)
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def serve():
+    """Be one, for as long as there is a supervisor."""
+    import gc
+
+    gc.disable()
+    uid, *places = sys.argv[2:]
+    channel = socket.socket(fileno=CHANNEL)
+    channel.send(HELLO)
+    while channel.recv(1):
+        make(channel, int(uid), places)

@@ -75,18 +75,22 @@ class Spares:
     def grow(self):
         """Start a zygote, if there is to be one."""
         if self.zygote is None and self.small:
-            try:
+            with contextlib.suppress(OSError):
                 self.zygote = supervisor_zygote.Zygote(process.settings)
                 self.reaper.own.add(self.zygote.pid)
+                self.reaper.awaited.add(self.zygote.pid)
                 self.refused = False
-            except OSError:
-                self.small = False
 
     def check(self):
         """Call it just after a child was collected: older kernels go on counting it for a while."""
         self.reaper.reap()
         if self.zygote is not None and not self.reaper.alone():
             self.small, self.reaper.count = False, None
+            self.end_zygote()
+
+    def end_zygote(self):
+        # Once collected, its pid may be another's.
+        if self.zygote.pid in self.reaper.own:
             os.kill(self.zygote.pid, signal.SIGKILL)
 
     def tend(self):
@@ -95,8 +99,10 @@ class Spares:
             self.drop()
         zygote = self.zygote
         if zygote is not None and zygote.pid not in self.reaper.own:
-            # Whatever ended the last job ended it too; one that never came up never will.
-            self.small = self.small and zygote.greeted
+            # Whatever ended the last job ended it too. One that ends by itself before it comes up never will.
+            if not zygote.greeted and self.reaper.signals.get(zygote.pid) != signal.SIGKILL:
+                self.small = False
+            self.reaper.forget(zygote.pid)
             zygote.close()
             self.zygote = zygote = None
         if zygote is None:
@@ -123,8 +129,7 @@ class Spares:
             made = self.zygote.take()
         except OSError:
             self.refused = True
-            if self.zygote.pid in self.reaper.own:
-                os.kill(self.zygote.pid, signal.SIGKILL)
+            self.end_zygote()
             return
         if made is not None:
             self.keep(Ready(*made))
