@@ -141,7 +141,7 @@ def rehearse(uid, env):
     argv, cwd, more = told(order(["sh", ""], "/", {}))
     env.update(more)
     drop_privileges(None if uid is None else -1)
-    unlock(("/",))
+    unlock(("",))
     os.chdir(cwd)
     find("sh", env)
     try:  # noqa: SIM105

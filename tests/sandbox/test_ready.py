@@ -58,3 +58,22 @@ def test_a_long_order_goes_through(box: SupervisedSandbox) -> None:
     assert too_long.exit_code == 126
     assert b"Argument list too long" in too_long.stderr
     assert box.run("echo 1").stdout == b"1\n"
+
+
+def test_a_program_is_found_on_the_path_or_its_error_is_told(box: SupervisedSandbox) -> None:
+    def told(*words: str) -> tuple[int | None, bytes]:
+        result = box.run(["odd-one", *words])
+        return result.exit_code, result.stdout or result.stderr.rpartition(b": ")[2]
+
+    assert told() == (127, b"No such file or directory\n")
+    box.run("mkdir -p ~/.local/bin ~/.venv/bin; echo 'echo $1' > ~/.local/bin/odd-one")
+    assert told() == (126, b"Permission denied\n")
+    box.run("chmod +x ~/.local/bin/odd-one")
+    assert told() == (126, b"Exec format error\n")
+    box.run("echo '#!/no/such/shell' > ~/.local/bin/odd-one")
+    assert told()[0] == 127
+    box.run("printf '#!/bin/sh\\necho $1\\n' > ~/.local/bin/odd-one; touch ~/.venv/bin/odd-one")
+    assert told("1") == (0, b"1\n")
+    box.run("chmod 000 ~/.venv/bin")
+    assert told("2") == (0, b"2\n")
+    assert box.run(["odd\0one"]).exit_code == 127
