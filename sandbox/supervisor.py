@@ -36,9 +36,10 @@ class Supervisor:
     def __init__(self):
         self.reaper = tree.Reaper()
         self.parser = wire.Parser()
-        self.meters = process.Meters()
+        self.meters = process.Meters(self.reaper.own)
+        self.spares = supervisor_spawn.Spares(self.meters, self.reaper)
         self.ends = None if process.settings.max_age is None else time.monotonic() + process.settings.max_age
-        self.job = self.ready = None
+        self.job = None
         self.services = {}
         self.wake_read, wake_write = os.pipe()
         os.set_blocking(self.wake_read, False)
@@ -55,7 +56,7 @@ class Supervisor:
         return [service.pid for service in self.services.values() if service.exit_code is None]
 
     def loop(self):
-        self.stay_ready()
+        self.spares.tend()
         while True:
             poll = select.poll()
             job = self.job
@@ -64,7 +65,11 @@ class Supervisor:
             poll.register(0, 0 if waiting else select.POLLIN)
             poll.register(self.wake_read, select.POLLIN)
             sources = {}
-            if job is not None:
+            if job is None:
+                for fd in self.spares.sources():
+                    sources[fd] = self.spares.read
+                    poll.register(fd, select.POLLIN)
+            else:
                 for fd in job.readable():
                     sources[fd] = job.read
                     poll.register(fd, select.POLLIN)
@@ -94,7 +99,7 @@ class Supervisor:
                     sources[fd](fd)
             self.after()
             if self.job is None:
-                self.stay_ready()
+                self.spares.tend()
             if self.ends is not None and time.monotonic() >= self.ends:
                 jobs.reply({"event": "gone", "reason": "age"})
                 return
@@ -153,42 +158,28 @@ class Supervisor:
                 jobs.reply({"id": request["id"], "event": "done", "services": listed})
             elif self.job is not None:
                 raise RuntimeError("another command is running")
-            elif operation == "run":
-                self.job = self.run(request)
-            elif operation == "shell":
-                self.drop_ready()
-                self.job = supervisor_shell.Shell(request, self.reaper, self.meters)
-            elif operation in self.FILE_OPERATIONS:
-                if operation == "prepare":
-                    self.end_services()
-                self.job = jobs.Work(request, payload, self.reaper, operation)
-            elif operation == "start_service":
-                self.start_service(request)
-            elif operation == "stop_service":
-                self.stop_service(request)
             else:
-                raise ValueError("unknown operation")
+                self.begin(operation, request, payload)
         except Exception as error:
             jobs.reply({"id": request.get("id"), "event": "done", "error": jobs.problem(error)})
 
-    def run(self, request):
-        ready, self.ready = self.ready, None
-        return jobs.Run(request, self.reaper, self.meters, ready)
-
-    def stay_ready(self):
-        """Between two jobs: whatever ended the last one ended the waiting process too."""
-        if self.ready is not None and self.ready.pid in self.reaper.ended:
-            self.drop_ready()
-        if self.ready is None:
-            with contextlib.suppress(OSError):
-                self.ready = supervisor_spawn.Ready()
-                self.reaper.awaited.add(self.ready.pid)
-
-    def drop_ready(self):
-        if self.ready is not None:
-            self.reaper.forget(self.ready.pid)
-            self.ready.close()
-            self.ready = None
+    def begin(self, operation, request, payload):
+        self.spares.settle()
+        if operation == "run":
+            self.job = jobs.Run(request, self.reaper, self.meters, self.spares.give())
+        elif operation == "shell":
+            self.spares.drop()
+            self.job = supervisor_shell.Shell(request, self.reaper, self.meters)
+        elif operation in self.FILE_OPERATIONS:
+            if operation == "prepare":
+                self.end_services()
+            self.job = jobs.Work(request, payload, self.reaper, operation)
+        elif operation == "start_service":
+            self.start_service(request)
+        elif operation == "stop_service":
+            self.stop_service(request)
+        else:
+            raise ValueError("unknown operation")
 
     def start_service(self, request):
         name = request["name"]
@@ -230,7 +221,7 @@ class Supervisor:
 
 
 def prepare_home():
-    """HOME is an empty tmpfs: give it a temporary folder and a venv, as the user."""
+    """HOME is an empty tmpfs: give it a temporary folder and a venv, as the user; returns the pid of who does it."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -240,7 +231,7 @@ def prepare_home():
             code = 0
         finally:
             os._exit(code)
-    return os.waitpid(pid, 0)[1]
+    return pid
 
 
 def main():
@@ -248,7 +239,10 @@ def main():
     supervisor = Supervisor()
     if process.settings.uid is None and sys.platform == "linux":
         process.prctl(4, 0)  # not dumpable: our own uid runs the commands here
-    status = prepare_home()
+    home = prepare_home()
+    supervisor.spares.grow()
+    status = os.waitpid(home, 0)[1]
+    supervisor.spares.check()
     jobs.reply(
         {"event": "hello", "version": 1, "pid": os.getpid(), "python": sys.version.split()[0], "home": status == 0}
     )

@@ -88,11 +88,11 @@ class Run(Job):
         self.usage = process.Usage(meters, reaper)
         self.interrupted = self.timed_out = False
         cwd = os.path.join(process.settings.workspace, request.get("cwd") or "")
-        env = {**os.environ, **(request.get("env") or {})}
+        env = request.get("env") or {}
         if ready is not None and ready.start(argv, cwd, env):
             self.pid, out, err = ready.pid, ready.out, ready.err
         else:
-            self.pid, out, err = self.spawn(argv, cwd, env)
+            self.pid, out, err = self.spawn(argv, cwd, {**os.environ, **env})
         reaper.awaited.add(self.pid)
         cap = request.get("cap")
         self.captures = {fd: Capture(self, name, fd, cap) for name, fd in (("stdout", out), ("stderr", err))}

@@ -1,12 +1,12 @@
 """Processes of a sandbox: becoming the user, starting commands, and what they use."""
 
 import contextlib
-import errno
 import os
 import resource
-import signal
 import sys
 import time
+
+import supervisor_child as child
 
 
 class Settings:
@@ -37,81 +37,30 @@ def configure(values):
 def become_user():
     """In a child: no privilege left, first in line for the OOM killer, signals as programs expect them."""
     limit_child()
-    drop_privileges()
+    child.drop_privileges(settings.uid)
 
 
 def limit_child():
     """In a child: all of :func:`become_user` that needs no haste."""
-    for number in signal.valid_signals():
-        # Whoever started this program may have ignored any of them (nohup, a job in the background).
-        if signal.getsignal(number) not in (signal.SIG_DFL, None) and number not in (signal.SIGKILL, signal.SIGSTOP):
-            signal.signal(number, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
-    with contextlib.suppress(OSError):
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(fd, b"500")
-        os.close(fd)
-    for name, value in settings.rlimits.items():
-        kind = getattr(resource, "RLIMIT_" + name, None)
-        if kind is not None:
-            hard = resource.getrlimit(kind)[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(kind, (value, value))
-    os.umask(0o022)
-
-
-def drop_privileges():
-    if settings.uid is not None:
-        os.setgroups([])
-        os.setresgid(settings.uid, settings.uid, settings.uid)
-        os.setresuid(settings.uid, settings.uid, settings.uid)
+    child.limit(settings.rlimits)
 
 
 def output_pipe():
-    """A pipe whose writers can open it again by name (/dev/stderr), although another user made it."""
-    read, write = os.pipe()
-    if settings.uid is not None:
-        os.fchmod(write, 0o666)
-    return read, write
+    return child.output_pipe(settings.uid)
+
+
+def places():
+    """Where commands work."""
+    return settings.workspace, settings.home
 
 
 def unlock():
-    """As the user: give back what an earlier command took from its own user, the places where commands work."""
-    for path in (settings.workspace, settings.home):
-        with contextlib.suppress(OSError):
-            mode = os.stat(path).st_mode
-            if mode & 0o700 != 0o700:
-                os.chmod(path, mode & 0o777 | 0o700)
-
-
-def take_streams(out, err):
-    """In a child: a session of its own, nothing to read, and these to write to."""
-    os.setsid()
-    null = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(out, 1)
-    os.dup2(err, 2)
+    child.unlock(places())
 
 
 def become(argv, cwd, env):
-    """In a child with its streams and limits: be the user and execute. Never returns.
-
-    A failed exec ends with 127 or 126 and a line on standard error, as a shell does.
-    """
-    code = 127
-    try:
-        drop_privileges()
-        unlock()
-        os.chdir(cwd)
-        os.execvpe(argv[0], argv, env)
-    except OSError as error:
-        code = 127 if error.errno == errno.ENOENT else 126
-        name = os.fsencode(argv[0])
-        os.write(2, name + b": " + os.strerror(error.errno or 0).encode() + b"\n")
-    except BaseException as error:
-        os.write(2, str(error).encode(errors="replace") + b"\n")
-    finally:
-        os._exit(code)
+    """In a child with its streams and limits: be the user and execute. Never returns."""
+    child.become(settings.uid, places(), argv, cwd, env)
 
 
 def spawn(argv, cwd, env, out, err):
@@ -120,7 +69,7 @@ def spawn(argv, cwd, env, out, err):
     if pid:
         return pid
     try:
-        take_streams(out, err)
+        child.take_streams(out, err)
         limit_child()
         become(argv, cwd, env)
     finally:
@@ -159,8 +108,8 @@ class Meters:
     A plain process and bubblewrap have no group of their own: there every reading is None.
     """
 
-    def __init__(self):
-        self.files = {}
+    def __init__(self, own):
+        self.files, self.own = {}, own
         if not settings.is_init:
             return
         for name, paths in SOURCES.items():
@@ -192,11 +141,11 @@ class Meters:
         return None if us is None else us / 1e6
 
     def count(self):
-        """Processes and threads at present besides this one, or None."""
+        """Processes and threads at present besides this one and its own, or None."""
         found = self.read("processes")
         if found is None and settings.is_init:
             found = sum(name.isdigit() for name in os.listdir("/proc"))
-        return None if found is None else found - 1
+        return None if found is None else found - 1 - len(self.own)
 
 
 class Usage:
@@ -212,6 +161,7 @@ class Usage:
         reaper.largest = 0
         self.memory = self.processes = 0
         self.low = {}
+        self.ours = 1 + len(meters.own)
         self.every = self.FIRST
         self.next = time.monotonic() + self.every
 
@@ -234,7 +184,7 @@ class Usage:
         highest = self.peak("processes_peak", None)
         return {
             "memory": self.peak("memory_peak", self.memory) or self.reaper.largest or None,
-            "processes": processes if highest is None else highest - 1,
+            "processes": processes if highest is None else max(1, highest - self.ours),
             "cpu": self.reaper.cpu - self.collected if cpu is None or self.cpu is None else cpu - self.cpu,
         }
 

@@ -54,6 +54,8 @@ class Reaper:
         self.signals = {}
         self.cpu = 0.0  # seconds, of all that were collected
         self.largest = 0  # bytes of the largest of them; set it to 0 to begin anew
+        self.own = set()  # not collected yet: those that belong to this program and run nothing of the user's
+        self.count = None  # gives the number of all processes, exactly
 
     def forget(self, pid):
         """A child that nobody waits for any longer."""
@@ -70,6 +72,7 @@ class Reaper:
                 return False
             if pid == 0:
                 return True
+            self.own.discard(pid)
             self.cpu += used.ru_utime + used.ru_stime
             self.largest = max(self.largest, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
             if pid in self.awaited:
@@ -78,41 +81,48 @@ class Reaper:
                     self.signals[pid] = os.WTERMSIG(status)
                 self.ended[pid] = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
+    def alone(self):
+        """Whether it is certain that nobody is there but this process and its own."""
+        return self.count is not None and self.count() == 1 + len(self.own)
+
 
 def kill_all(reaper, keepers):
     """End every process but this one and the services' trees; returns how many could not be ended.
 
     Without services, PID 1's kill(-1) reaches everything at once, and ECHILD proves that nobody is left, since
-    every orphan became a child of PID 1. With services (or in a plain process) the victims are first stopped
-    until no new one turns up, so that none can fork away, and then killed.
+    every orphan became a child of PID 1. So does the number of processes, which spares our own: none can leave the
+    container's control group, and each counts there until it was collected. With services (or in a plain process) the
+    victims are first stopped until no new one turns up, so that none can fork away, and then killed.
     """
     deadline = time.monotonic() + KILL_SECONDS
+    struck = False
     while time.monotonic() < deadline:
         if process.settings.is_init and not keepers:
-            if not reaper.reap():
-                # Looking for whom to kill goes through all processes of the whole machine.
+            # Looking for whom to kill goes through all processes of the whole machine. Afterwards our own die too.
+            if not reaper.reap() or (not struck and reaper.alone()):
                 return 0
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)
+            struck = True
             if not reaper.reap():
                 return 0
             time.sleep(0.0005)
             continue
-        victims = others(keepers)
+        victims = others([*keepers, *reaper.own])
         if victims:
             stopped = set()
             while victims - stopped and time.monotonic() < deadline:
                 for pid in victims - stopped:
                     signal_quietly(pid, signal.SIGSTOP)
                 stopped |= victims
-                victims = others(keepers)
+                victims = others([*keepers, *reaper.own])
             for pid in stopped:
                 signal_quietly(pid, signal.SIGKILL)
         children = reaper.reap()
         if not victims or (not children and not process.settings.is_init):
             return 0
         time.sleep(0.0005)
-    return len(others(keepers))
+    return len(others([*keepers, *reaper.own]))
 
 
 def others(keepers):

@@ -36,6 +36,7 @@ REGISTRY: Final = ("registry-1.docker.io", 443)
 REGISTRY_SECONDS: Final = 3.0
 SUPERVISOR_FILES: Final = (
     "supervisor.py",
+    "supervisor_child.py",
     "supervisor_files.py",
     "supervisor_jobs.py",
     "supervisor_places.py",
@@ -47,6 +48,7 @@ SUPERVISOR_FILES: Final = (
     "supervisor_tree.py",
     "supervisor_walk.py",
     "supervisor_wire.py",
+    "supervisor_zygote.py",
 )
 INSIDE: Final = "usr/lib/backspace"
 CONFIG: Final = ["ENV LANG=C.UTF-8", "WORKDIR /workspace", "LABEL io.backspace-tui.image=1"]

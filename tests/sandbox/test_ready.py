@@ -8,7 +8,10 @@ from tests.sandbox.support import until
 
 FDS = ["python3", "-c", "import os; print(sorted(os.listdir('/proc/self/fd'), key=int)[:-1])"]
 SIGNALS = "import signal; print(sorted(s.name for s in signal.Signals if signal.getsignal(s) == signal.SIG_IGN))"
-SEEN = "for p in /proc/[0-9]*; do [ $p = /proc/1 ] || [ $p = /proc/$$ ] || cat $p/comm 2>/dev/null; done; true"
+ZYGOTE = "grep -qs supervisor_zygot[e] $p/cmdline"
+OTHERS = f"[ $p = /proc/1 ] || [ $p = /proc/$$ ] || {ZYGOTE}"
+SEEN = f"for p in /proc/[0-9]*; do {OTHERS} || cat $p/comm 2>/dev/null; done; true"
+ZYGOTES = f"for p in /proc/[0-9]*; do if {ZYGOTE}; then stat -c %u $p; fi; done"
 
 
 def test_a_command_gets_nothing_of_its_maker(box: SupervisedSandbox) -> None:
@@ -22,6 +25,7 @@ def test_a_command_gets_nothing_of_its_maker(box: SupervisedSandbox) -> None:
 def test_a_command_is_alone(isolated: SupervisedSandbox) -> None:
     for _ in range(2):
         assert set(isolated.run(SEEN).stdout.split()) <= {b"cat"}
+        assert isolated.run(ZYGOTES).stdout in (b"", b"0\n")  # of root, and one at the most
 
 
 def test_services_that_kill_what_waits_stop_nobody(box: SupervisedSandbox) -> None:
@@ -54,3 +58,22 @@ def test_a_long_order_goes_through(box: SupervisedSandbox) -> None:
     assert too_long.exit_code == 126
     assert b"Argument list too long" in too_long.stderr
     assert box.run("echo 1").stdout == b"1\n"
+
+
+def test_a_program_is_found_on_the_path_or_its_error_is_told(box: SupervisedSandbox) -> None:
+    def told(*words: str) -> tuple[int | None, bytes]:
+        result = box.run(["odd-one", *words])
+        return result.exit_code, result.stdout or result.stderr.rpartition(b": ")[2]
+
+    assert told() == (127, b"No such file or directory\n")
+    box.run("mkdir -p ~/.local/bin ~/.venv/bin; echo 'echo $1' > ~/.local/bin/odd-one")
+    assert told() == (126, b"Permission denied\n")
+    box.run("chmod +x ~/.local/bin/odd-one")
+    assert told() == (126, b"Exec format error\n")
+    box.run("echo '#!/no/such/shell' > ~/.local/bin/odd-one")
+    assert told()[0] == 127
+    box.run("printf '#!/bin/sh\\necho $1\\n' > ~/.local/bin/odd-one; touch ~/.venv/bin/odd-one")
+    assert told("1") == (0, b"1\n")
+    box.run("chmod 000 ~/.venv/bin")
+    assert told("2") == (0, b"2\n")
+    assert box.run(["odd\0one"]).exit_code == 127
