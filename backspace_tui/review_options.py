@@ -22,6 +22,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="put the agent's files back as they were after STEP, the number of an event that changed them "
         "(sessions show and --why print them); what you decided stays",
     )
+    parser.add_argument(
+        "--as-of",
+        metavar="STEP",
+        type=int,
+        help="the units are named as in the review after STEP: where a name means another place since then, "
+        "what it meant is decided about, or nothing",
+    )
     parser.add_argument("--undo", action="store_true", help="take back the last decision")
     _several(parser, "--unstage", "take it back out")
     _several(parser, "--mark", "mark as reviewed, undecided")

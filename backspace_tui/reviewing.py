@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
+from msgspec.structs import replace
+
 from backspace_tui import headless, review_text
 from backspace_tui.core import commands as cmd
 from backspace_tui.core import units
@@ -45,16 +47,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _decisions(directory: Path, options: argparse.Namespace) -> Commands:
     """What is asked for, in the order of the help. Names are looked at first, so that a wrong one changes nothing."""
-    state, shown = load(directory)
+    state, shown = load(directory, options.as_of)
     comments = [_with_text("--comment", item) for item in options.comment]
     redone = [_with_text("--redo", item) for item in options.redo]
     edits = [(hunk, _read(file)) for hunk, file in (_with_text("--edit", item) for item in options.edit)]
     if not options.undo and options.roll_back is None:
         plain = [*options.unstage, *options.mark, *options.unmark, *options.reject, *options.accept]
         _check_names(directory, state, [*plain, *(name for name, _ in (*comments, *redone, *edits))])
-    found: Commands = [cmd.Undo()] if options.undo else []
-    if options.roll_back is not None:
-        found.insert(0, cmd.RollBack(seq=options.roll_back))
+    before: Commands = [cmd.RollBack(seq=options.roll_back)] if options.roll_back is not None else []
+    before += [cmd.Undo()] if options.undo else []
+    # After those the names are of a review that nobody has seen.
+    seen = 0 if before else state.last_seq
+    found: Commands = []
     found.append(cmd.Decide(hunks=_named(shown, options.unstage, _is_accepted), action="unstage"))
     found.append(cmd.Decide(hunks=_named(shown, options.mark, _is_unseen), action="review"))
     found.append(cmd.Decide(hunks=_named(shown, options.unmark, _is_reviewed), action="unreview"))
@@ -69,7 +73,11 @@ def _decisions(directory: Path, options: argparse.Namespace) -> Commands:
     if "all" in options.accept:
         accepted = tuple(name for name in accepted if name not in taken)
     found.append(cmd.Decide(hunks=accepted, action="accept", accept_protected=protected))
-    return [item for item in found if not isinstance(item, cmd.Decide) or item.hunks]
+    return before + [_as_seen(item, seen) for item in found if not isinstance(item, cmd.Decide) or item.hunks]
+
+
+def _as_seen(command: cmd.AnyCommand, seen: int) -> cmd.AnyCommand:
+    return replace(command, seen=seen) if isinstance(command, cmd.Decide | cmd.Edit) else command
 
 
 def _with_text(option: str, given: str) -> tuple[str, str]:
@@ -142,9 +150,12 @@ def _is_reviewed(_: ReviewFile, item: ReviewHunk) -> bool:
     return item.state == "reviewed" and bool(item.reviews)
 
 
-def load(directory: Path) -> tuple[SessionState, Review]:
-    """A session's state and review as its log stands."""
-    state = fold(read_events(directory))
+def load(directory: Path, as_of: int | None = None) -> tuple[SessionState, Review]:
+    """A session's state and review as its log stands, or as they were after the event ``as_of``."""
+    events = read_events(directory)
+    if as_of is not None and not 0 < as_of <= len(events):
+        raise SessionError(f"--as-of {as_of} is no step of this session: it has 1 to {len(events)}", 2)
+    state = fold(events[:as_of])
     with Objects(directory / "repo.git") as objects:
         return state, review(objects, state)
 

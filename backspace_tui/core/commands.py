@@ -53,21 +53,27 @@ class Decide(Command, frozen=True, tag="decide"):
     """Decide about units by name (:mod:`backspace_tui.core.units`), as one undoable group: all of them or none.
 
     ``redo`` rejects and asks the agent for another version. ``accept_protected`` confirms hunks of paths that run on
-    someone's machine.
+    someone's machine. ``seen`` is the ``seq`` of the last event of the review that the names were read in (0: whichever
+    review there is): where they mean something else by now, what they meant is decided about, or nothing.
     """
 
     hunks: tuple[str, ...]
     action: Literal["accept", "reject", "unstage", "review", "unreview", "comment", "redo"]
     comment: str = ""
     accept_protected: bool = False
+    seen: int = 0
 
 
 class Edit(Command, frozen=True, tag="edit"):
-    """Accept ``result`` in the place of a hunk's new side (context and added lines); the agent's files stay."""
+    """Accept ``result`` in the place of a hunk's new side (context and added lines); the agent's files stay.
+
+    ``seen`` is as in :class:`Decide`.
+    """
 
     hunk: str
     result: bytes
     accept_protected: bool = False
+    seen: int = 0
 
 
 class Undo(Command, frozen=True, tag="undo"):

@@ -7,9 +7,10 @@ from backspace_tui.core import events as ev
 from backspace_tui.core.hunks import Hunk, replace_lines
 from backspace_tui.core.marks import Spot, ranges, touches
 from backspace_tui.core.trees import EXECUTABLE, REGULAR, File, FileChange
-from backspace_tui.core.units import chosen
+from backspace_tui.core.units import chosen, parse
 from backspace_tui.engine.job import Job
 from backspace_tui.engine.review import Chosen, DecisionRefused, amended, check, locate
+from backspace_tui.engine.seen import as_seen
 from backspace_tui.sessions.review import changes_between
 
 LIMIT = 3_000_000
@@ -28,7 +29,10 @@ def edit(job: Job, command: cmd.Edit) -> int:
     with job.review_lock:
         if not job.state.base_tree:
             raise DecisionRefused("there is nothing to review yet")
-        (one,) = locate(job, (command.hunk,), "edit")
+        names = as_seen(job, (command.hunk,), "edit", command.seen)
+        if len(names) != 1 or parse(names[0]).part:
+            raise DecisionRefused(f"hunk {command.hunk} is not what you saw any more: look at the review again")
+        (one,) = locate(job, names, "edit")
         _check(one, command)
         assert one.change is not None
         files, last = _edited(job, one, one.change, command.result)

@@ -43,10 +43,18 @@ class Recorder:
         self._pending: list[ev.AgentThinking | ev.ToolOutput] = []
         self._timer: threading.Timer | None = None
         self._failure: BaseException | None = None
+        self._past: tuple[int, SessionState] | None = None
 
     @property
     def state(self) -> SessionState:
         return self._state
+
+    def state_at(self, seq: int) -> SessionState:
+        """The state after the event ``seq``; the last one asked for is kept."""
+        with self.changed:
+            if self._past is None or self._past[0] != seq:
+                self._past = (seq, fold(self._log.events[:seq]))
+            return self._past[1]
 
     @property
     def events(self) -> Sequence[ev.AnyEvent]:

@@ -16,6 +16,7 @@ from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.core.trees import File, FileChange, in_the_way
 from backspace_tui.engine.job import Job
+from backspace_tui.engine.seen import as_seen
 from backspace_tui.engine.talk import DecisionRefused, kind_of_message
 from backspace_tui.sessions.review import Review, ReviewFile, ReviewHunk, changes_between, splits
 from backspace_tui.sessions.review import review as project
@@ -60,7 +61,7 @@ def decide(job: Job, command: cmd.Decide) -> int:
             raise DecisionRefused("there is nothing to review yet")
         if not command.hunks:
             raise DecisionRefused("name a hunk")
-        chosen = locate(job, command.hunks, command.action)
+        chosen = locate(job, as_seen(job, command.hunks, command.action, command.seen), command.action)
         for one in chosen:
             check(one, command)
         tree = state.accepted_tree

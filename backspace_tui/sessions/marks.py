@@ -14,7 +14,7 @@ import msgspec
 from backspace_tui.core import events as ev
 from backspace_tui.core import units
 from backspace_tui.core.hunks import Choices, Hunk, is_binary
-from backspace_tui.core.marks import LOST, Carried, Leg, Since, Spot, carry, touches
+from backspace_tui.core.marks import LOST, Carried, Leg, Since, Spot, carry, numbers, spot_of, touches
 from backspace_tui.core.state import SessionState
 from backspace_tui.core.trees import Entry, FileChange
 from backspace_tui.sessions.objects import Objects
@@ -268,6 +268,24 @@ def choices(objects: Objects, change: FileChange, hunks: Sequence[Hunk], rejecte
     return found
 
 
+def found_again(objects: Objects, change: FileChange, hunks: Sequence[Hunk], spot: Spot) -> dict[int, frozenset[int]]:
+    """The positions of a ``text`` spot's lines in the ``hunks`` of ``change``, by their index.
+
+    Nothing where they are not all there, or taking them would change another place than the spot's.
+    """
+    here = _Here(objects, change, hunks, [hunk.id for hunk in hunks])
+    held = {index: positions for index, positions in here.locate("", spot).held.items() if positions}
+    places = [spot_of(change, hunks[index], positions) for index, positions in held.items()]
+    if not places or _size(spot) != sum(map(_size, places)):
+        return {}
+    old_at = (min(place.old_at[0] for place in places), max(place.old_at[1] for place in places))
+    return held if old_at == here.carried(spot).old_at else {}
+
+
+def _size(spot: Spot) -> int:
+    return len(numbers(spot.deletions)) + len(numbers(spot.additions))
+
+
 def halves(state: SessionState, changes: Iterable[FileChange]) -> frozenset[str]:
     """The new paths of renames one half of which (the deletion or the addition) was rejected by itself."""
     spots = [(item.path, item.spot) for item in state.pending_rejections if item.spot is not None]
@@ -297,12 +315,16 @@ class _Here:
         self._deletions = {number: index for index, hunk in enumerate(hunks) for number in hunk.deletions}
         self._additions = {number: index for index, hunk in enumerate(hunks) for number in hunk.additions}
 
+    def carried(self, spot: Spot) -> Carried:
+        """The spot's lines by the numbers of this change."""
+        return carry(
+            spot, leg_between(self._objects, spot.old, self._old), leg_between(self._objects, spot.new, self._new)
+        )
+
     def locate(self, hunk: str, spot: Spot) -> _Where:
         if spot.kind != "text":
             return self._whole(hunk, spot)
-        carried = carry(
-            spot, leg_between(self._objects, spot.old, self._old), leg_between(self._objects, spot.new, self._new)
-        )
+        carried = self.carried(spot)
         holding = {self._deletions[n] for n in carried.deletions if n in self._deletions}
         holding |= {self._additions[n] for n in carried.additions if n in self._additions}
         held = {index: units.at(self._hunks[index], carried.deletions, carried.additions) for index in sorted(holding)}

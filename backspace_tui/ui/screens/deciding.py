@@ -88,9 +88,21 @@ class Deciding(Navigation):
         if wanted in ("accept", "reject", "review"):
             self.advance(unit)
 
-    def decide(self, units: Sequence[str], action: Decided, *, protected: bool = False, comment: str = "") -> None:
-        """Send a decision; its hunks take no other one until the review shows what became of it."""
-        self.send(cmd.Decide(hunks=tuple(units), action=action, comment=comment, accept_protected=protected))
+    def decide(
+        self,
+        units: Sequence[str],
+        action: Decided,
+        *,
+        protected: bool = False,
+        comment: str = "",
+        seen: int | None = None,
+    ) -> None:
+        """Send a decision; its hunks take no other one until the review shows what became of it.
+
+        ``seen`` is the review that ``units`` were chosen in, where it may be another one by now.
+        """
+        seen = self.desk.review_seq if seen is None else seen
+        self.send(cmd.Decide(tuple(units), action, comment=comment, accept_protected=protected, seen=seen))
         self.under_way(units, action)
 
     def under_way(self, units: Sequence[str], action: str = "") -> None:
@@ -137,9 +149,11 @@ class Deciding(Navigation):
     def _confirm_protected(self, unit: str) -> None:
         from backspace_tui.ui.screens.dialogs import ConfirmDialog
 
+        seen = self.desk.review_seq
+
         def confirmed(answer: str | None) -> None:
             if answer:
-                self.decide((unit,), "accept", protected=True)
+                self.decide((unit,), "accept", protected=True, seen=seen)
                 self.advance(unit)
 
         title = f"Accept {shown_path(self.diff.path)}"
@@ -177,11 +191,11 @@ class Deciding(Navigation):
 
         if self.decidable() is None:
             return
-        unit = self.diff.unit
+        unit, seen = self.diff.unit, self.desk.review_seq
 
         def written(text: str | None) -> None:
             if text:
-                self.send(cmd.Decide(hunks=(unit,), action="comment", comment=text))
+                self.send(cmd.Decide(hunks=(unit,), action="comment", comment=text, seen=seen))
                 when = "at its next turn" if self.desk.state.stage_now in AGENT_STAGES else "with what you ask for next"
                 self.say(f"the agent reads it {when}", "muted")
 
@@ -198,11 +212,11 @@ class Deciding(Navigation):
         if refusal := _refusal(view, "redo"):
             self.say(refusal, "muted")
             return
-        unit = self.diff.unit
+        unit, seen = self.diff.unit, self.desk.review_seq
 
         def written(text: str | None) -> None:
             if text and view.id not in self.desk.busy_hunks:
-                self.decide((unit,), "redo", comment=text)
+                self.decide((unit,), "redo", comment=text, seen=seen)
                 self.advance(unit)
 
         self.app.push_screen(LineDialog(f"Do {self._unit_name(unit)} anew", "what should be different?"), written)

@@ -57,7 +57,7 @@ class Editing(Deciding):
             self._edit(view, protected=False)
 
     def _edit(self, view: HunkView, *, protected: bool) -> None:
-        before = new_side(view.hunk)
+        before, seen = new_side(view.hunk), self.desk.review_seq
         try:
             command = editor(os.environ)
             with released(self.app):
@@ -70,7 +70,7 @@ class Editing(Deciding):
             self.say("the text is as it was: nothing was changed", "muted")
             return
         self.under_way((view.id,))
-        self.send(cmd.Edit(hunk=view.id, result=after, accept_protected=protected))
+        self.send(cmd.Edit(hunk=view.id, result=after, accept_protected=protected, seen=seen))
         self.advance(view.id)
 
     def refused(self, command: cmd.AnyCommand, error: str) -> str:
