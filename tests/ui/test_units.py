@@ -184,7 +184,9 @@ async def test_doing_it_anew_asks_what_should_be_different(host: Host) -> None:
         assert any(isinstance(event, ev.Message) and event.about == "redo" for event in sample.log.events)
         await window.press("[", "r")
         assert "rejected already" in workspace.status.text
-    assert host.commands == [cmd.Decide(hunks=(first.id,), action="redo", comment="import it lazily")]
+    (asked,) = host.commands
+    assert isinstance(asked, cmd.Decide)
+    assert (asked.hunks, asked.action, asked.comment) == ((first.id,), "redo", "import it lazily")
 
 
 @scenario
