@@ -42,12 +42,32 @@ def _reject(job: Job, rejections: tuple[ev.Rejected, ...]) -> None:
                 named[item.local] = item.rejected if item.hunk.kind == "text" else None
         if named:
             wanted.append((apply_choices(job, changes[file.path], named, core.leave), ended))
+    located = {seq for _, ended in wanted for seq in ended}
+    for rejection in rejections:
+        if rejection.seq not in located and (files := _as_decided(job, rejection, _together(wanted))):
+            wanted.append((files, {rejection.seq}))
     present = job.objects.entries(state.work_tree)
     # A file may take a folder's place only with everything that leaves it, so all of them are looked at together.
     while blocked := in_the_way(present, _together(wanted)):
         wanted = [(files, ended) for files, ended in wanted if files.get(blocked[0]) is None]
     found = {seq for _, ended in wanted for seq in ended}
     _write(job, _together(wanted), "rejected", _message(rejections, found), rejections, found)
+
+
+def _as_decided(job: Job, item: ev.Rejected, so_far: dict[str, File | None]) -> dict[str, File | None]:
+    """The file without lines that the agent has not touched since they were rejected; nothing where that is not clear.
+
+    Where lines of a file are alike, accepting some can make git align the rest in another way, so that today's
+    difference does not show the rejected ones.
+    """
+    spot, entry = item.spot, job.objects.entries(job.state.work_tree).get(item.path)
+    if spot is None or spot.kind != "text" or not spot.old or entry is None or entry.oid != spot.new:
+        return {}
+    change = FileChange(item.path, Entry(entry.mode, spot.old), entry)
+    files = apply_choices(job, change, choices(job.objects, change, job.objects.hunks(change), [item]), core.leave)
+    present = so_far.get(item.path, _file(job, entry))
+    merged = _merged(job, _file(job, entry), present, files[item.path])
+    return {} if merged is None else {item.path: merged[0]}
 
 
 def _together(wanted: Sequence[tuple[dict[str, File | None], set[int]]]) -> dict[str, File | None]:

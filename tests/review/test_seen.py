@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backspace_tui.core import commands as cmd
+from backspace_tui.core import events as ev
 from tests.review.scene import Refused, Scene
 
 Make = Callable[..., Scene]
@@ -94,6 +95,20 @@ def test_in_blocks_that_are_all_the_same_it_is_the_place_or_nothing(tmp_path: Pa
                 wrong.append((first, second))
             scene.close()
     assert wrong == []
+
+
+def test_what_is_rejected_goes_although_git_aligns_the_rest_in_another_way(tmp_path: Path) -> None:
+    block = b"a\nb\nc\nd\n%se\nf\ng\nh\n"
+    scene = Scene(tmp_path / "scene", {"f": block % b"" * 6})
+    scene.agent({"f": block % b"NEW\n" * 6})
+    names = ids(scene)
+    scene.command("--reject", names[1], names[4], "--accept", names[3])
+    assert scene.accepted("f") == b"".join(block % (b"NEW\n" if n == 3 else b"") for n in range(6))
+    scene.boundary()
+    assert scene.work("f") == b"".join(block % (b"" if n in (1, 4) else b"NEW\n") for n in range(6))
+    (told,) = [event for event in scene.events if isinstance(event, ev.GitOperation) and event.operation == "rejected"]
+    assert told.overtaken == ()
+    scene.close()
 
 
 def test_a_step_that_is_none_decides_nothing(scene: Scene) -> None:
