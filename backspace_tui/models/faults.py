@@ -83,7 +83,7 @@ class AsText:
 
 @dataclass(frozen=True)
 class Accept:
-    """Take the reply with its broken calls, which are answered with their problem."""
+    """Take the reply of the last model that is left: none of its calls is run, each is answered with its problem."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ _TRIES: Final[dict[Kind, tuple[int, float]]] = {
     "cut": (3, 0.5),
     "garbled": (2, 0.5),
     "empty": (3, 0.5),
+    "call": (2, 0.0),
 }
 _COOLDOWN: Final[dict[Kind, float]] = {
     "auth": _LONG, "forbidden": _LONG, "missing": _LONG, "quota": _LONG, "slow": _LONG, "no_tools": _LONG,
@@ -129,8 +130,8 @@ def decide(fault: Fault, attempt: int, *, last: bool = False) -> Decision:
         case "request":
             # Once more, since a proxy may have said it; the same model, since every other one would say it too.
             return Wait(0.5) if attempt == 1 else GiveUp()
-        case "call":
-            return Wait(0.0) if attempt == 1 else Accept()
+        case "call" if last and attempt > 1 and fault.reply is not None:
+            return Accept()
         case "no_tools":
             return AsText() if attempt <= 2 else Next(cooldown)
         case "context" if fault.fits and attempt == 1:

@@ -194,13 +194,14 @@ class LiteLLMModel:
         usd = self._price(litellm, tokens_in, tokens_out, turn.usage)
         reply = turn.reply(self.name, usd=usd, seconds=time.monotonic() - started)
         broken = next((call for call in reply.tool_calls if call.problem), None)
-        own_limit = turn.finish == "length" and tokens_out >= 0.9 * self._most_output(tokens_in)
-        if broken is not None and not own_limit:
-            # A model that was not cut by our own limit may well do better when it is asked once more.
-            fault = Fault("call", f"a broken call of {one_line(broken.name) or 'no tool'}: {one_line(broken.problem)}")
-            fault.reply = reply
-            raise fault
-        return reply
+        if broken is None:
+            return reply
+        reply = wire.hold_back(reply)
+        if turn.finish == "length" and tokens_out >= 0.9 * self._most_output(tokens_in):
+            return reply  # our own limit cut it, which would cut it again
+        fault = Fault("call", f"a broken call of {one_line(broken.name) or 'no tool'}: {one_line(broken.problem)}")
+        fault.reply = reply
+        raise fault
 
     async def _receive(
         self, litellm: Any, request: ModelRequest, turn: wire.Assembly, stream: bool

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NoReturn
 
+import msgspec
+
 from backspace_tui.core.protocols import ChatMessage, ModelReply, ModelRequest, ToolCall, ToolSchema
 from backspace_tui.models.faults import Fault
 
@@ -108,6 +110,19 @@ def parse_arguments(text: str) -> tuple[dict[str, Any] | None, str]:
     if not isinstance(value, dict):
         return None, "the arguments must be a JSON object"
     return value, ""
+
+
+def hold_back(reply: ModelReply) -> ModelReply:
+    """``reply`` with its whole calls not to be run either, because another call in it is broken.
+
+    A model that was cut makes the turn again, and what it called would happen twice.
+    """
+    why = "not run, because another call of the same reply is broken: make it again, with fewer calls in one reply"
+    held = tuple(
+        call if call.problem else msgspec.structs.replace(call, arguments=None, problem=why)
+        for call in reply.tool_calls
+    )
+    return msgspec.structs.replace(reply, tool_calls=held)
 
 
 class _PartialCall:
@@ -239,7 +254,7 @@ class Assembly:
         for number, call in enumerate(self._calls, 1):
             text = "".join(call.arguments)
             arguments, problem = parse_arguments(text)
-            if not text.strip() and call.name in self._required:
+            if arguments == {} and call.name in self._required:
                 arguments, problem = None, "the arguments are missing"
             # What the limit cut may still parse: a server mends it, or nothing of it was sent.
             if self.finish == "length" and (problem or number == len(self._calls)):

@@ -59,7 +59,7 @@ from tests.models.helpers import WRITE_FILE, Recorder, Token, ask
         ("request", None, 1, Wait(0.5)),
         ("request", None, 2, GiveUp()),
         ("call", None, 1, Wait(0.0)),
-        ("call", None, 2, Accept()),
+        ("call", None, 2, Next(15.0)),
     ],
 )
 def test_decisions(kind: Kind, after: float | None, attempt: int, decision: Decision) -> None:
@@ -82,6 +82,13 @@ def test_decisions_where_no_other_model_is_left(
     kind: Kind, after: float | None, attempt: int, decision: Decision
 ) -> None:
     assert decide(Fault(kind, "x", after), attempt, last=True) == decision
+
+
+def test_a_broken_call_is_accepted_of_the_last_model_alone_and_not_at_once() -> None:
+    fault = Fault("call", "x")
+    fault.reply = ModelReply("m", "")
+    assert [decide(fault, attempt, last=True) for attempt in (1, 2)] == [Wait(0.0), Accept()]
+    assert decide(fault, 2) == decide(Fault("call", "x"), 2, last=True) == Next(15.0)
 
 
 def test_a_conversation_that_fits_is_sent_again_before_it_is_shortened() -> None:

@@ -1,0 +1,88 @@
+"""Turns that broke off inside a call, or whose provider says that they did: none of their calls is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from backspace_tui.core.protocols import CancelToken
+from backspace_tui.models.chain import FallbackChain
+from tests.models.anthropic_server import AnthropicServer
+from tests.models.helpers import Recorder, Token, ask, model
+from tests.models.openai_server import OpenAIServer
+from tests.models.turns import Turn, call, raw_call, text
+
+GOOD = text("Done.") + call("write_file", path="a.txt", content="one\ntwo")
+FIRST = call("write_file", path="first.txt", content="whole")
+CUT = FIRST + raw_call("write_file", '{"path": "a.txt", "content": "on')
+MISSING = FIRST + raw_call("write_file", "")
+Make = Callable[[list[Turn]], OpenAIServer]
+SERVERS = pytest.mark.parametrize("make", [OpenAIServer, AnthropicServer])
+MODES = pytest.mark.parametrize("streams", [True, False])
+
+
+def at_once(seconds: float, cancel: CancelToken) -> None:
+    """No wait between two requests."""
+
+
+def make_chain(*servers: OpenAIServer, streams: bool = True) -> FallbackChain:
+    models = [
+        model(server.url, f"{'anthropic/claude' if isinstance(server, AnthropicServer) else 'openai/gpt'}-{number}")
+        for number, server in enumerate(servers)
+    ]
+    chain = FallbackChain(models, sleep=at_once)
+    for position in range(len(models)):
+        chain.unstreamed[position] = 0 if streams else 2
+    return chain
+
+
+@SERVERS
+@pytest.mark.parametrize("reason", ["", "stop", "length"])
+@pytest.mark.parametrize("turn", [CUT, MISSING], ids=["cut", "missing"])
+def test_a_call_that_is_cut_twice_goes_to_the_next_model_streamed(make: Make, turn: Turn, reason: str) -> None:
+    goes_to_the_next(make, replace(turn, finish_reason=reason), streams=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "turn"),
+    [
+        (OpenAIServer, CUT),
+        (OpenAIServer, MISSING),
+        (OpenAIServer, replace(CUT, finish_reason="stop")),
+        (OpenAIServer, replace(CUT, finish_reason="length")),
+        # A document holds what could be read of the call.
+        (AnthropicServer, replace(FIRST + call("write_file"), finish_reason="stop")),
+        (AnthropicServer, FIRST + call("write_file")),
+        (AnthropicServer, replace(FIRST + call("write_file", path="a.txt"), finish_reason="length")),
+    ],
+)
+def test_a_call_that_is_cut_twice_goes_to_the_next_model_whole(make: Make, turn: Turn) -> None:
+    goes_to_the_next(make, turn, streams=False)
+
+
+def goes_to_the_next(make: Make, turn: Turn, *, streams: bool) -> None:
+    with make([turn, turn]) as first, OpenAIServer([GOOD, GOOD]) as second:
+        models = make_chain(first, second, streams=streams)
+        seen = Recorder()
+        reply = models.complete(ask("hello"), seen, Token())
+        assert [made.arguments for made in reply.tool_calls] == [GOOD.calls[0].arguments]
+        assert [(failure.kind, failure.retry_in) for failure in seen.told] == [("call", 0.0), ("call", None)]
+        assert len(seen.calls) == 3
+        # It is spared from then on.
+        assert models.complete(ask("hello"), Recorder(), Token()).model == "openai/gpt-1"
+
+
+@SERVERS
+@MODES
+@pytest.mark.parametrize("ours", [True, False])
+def test_no_call_of_a_turn_with_a_broken_one_is_run(make: Make, streams: bool, ours: bool) -> None:
+    cut = replace(FIRST + call("write_file", path="a"), finish_reason="length")
+    turns = [replace(cut, completion_tokens=8192)] if ours else [cut, cut]
+    with make(turns) as server:
+        reply = make_chain(server, streams=streams).complete(ask("hello"), Recorder(), Token())
+    assert [made.arguments for made in reply.tool_calls] == [None, None]
+    whole, broken = (made.problem for made in reply.tool_calls)
+    assert "not run" in whole
+    assert "length limit" in broken
