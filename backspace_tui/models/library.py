@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from backspace_tui.core.protocols import Cancelled, CancelToken
+from backspace_tui.models.endings import proper
 from backspace_tui.models.faults import Fault, one_line
 
 
@@ -46,6 +47,7 @@ class _Library:
             litellm.drop_params = True
             _make_each_request_once()
             _ask_no_server_for_prices()
+            _keep_the_word_for_the_end()
             warnings.filterwarnings("ignore", module=r"litellm(\.|$)")
             for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -83,6 +85,14 @@ def _ask_no_server_for_prices() -> None:
     from litellm.llms.ollama.common_utils import OllamaModelInfo
 
     OllamaModelInfo.get_model_info = lambda *_args, **_options: None
+
+
+def _keep_the_word_for_the_end() -> None:
+    """Keep litellm from making "stop" of Anthropic's reasons that it does not know, in answers that are no streams."""
+    from litellm.llms.anthropic.chat import transformation
+
+    known = transformation.map_finish_reason
+    transformation.map_finish_reason = lambda word: known(word) if not word or proper(word) else word
 
 
 _library = _Library()

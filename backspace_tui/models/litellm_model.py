@@ -220,7 +220,7 @@ class LiteLLMModel:
             elif document is not None:
                 yield turn.whole(unstreamed.read(litellm, document))
             else:
-                guard(response)
+                told = guard(response)
                 try:
                     async with aclosing(_closing(response)) as chunks:
                         while (chunk := await _within(silence, anext(chunks, None), hung)) is not None:
@@ -228,8 +228,8 @@ class LiteLLMModel:
                             hung = Fault("hang", f"silent for {silence:g} s in mid-stream")
                 finally:
                     turn.account(getattr(response, "chunks", ()))
-                # litellm reports "stop" for a stream that just ended; only this tells what the model really sent.
-                turn.finish = getattr(response, "received_finish_reason", None)
+                # litellm's chunks say "stop" of a stream that just ended.
+                turn.end(told.word(getattr(response, "received_finish_reason", None)))
         except Fault:
             raise
         except Exception as error:

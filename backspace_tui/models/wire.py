@@ -11,7 +11,8 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from backspace_tui.core.protocols import ChatMessage, ModelReply, ModelRequest, ToolCall, ToolSchema
-from backspace_tui.models.faults import Fault
+from backspace_tui.models.endings import Ending, meaning, proper
+from backspace_tui.models.faults import Fault, one_line
 
 MAX_REPLY: Final = 4_000_000
 """Characters of one reply; a model that sends more is broken."""
@@ -136,7 +137,8 @@ class Assembly:
     """A turn as it arrives. Feed it with :meth:`add` or :meth:`whole`, then :meth:`check` and :meth:`reply`."""
 
     def __init__(self, request: ModelRequest) -> None:
-        self.finish: str | None = None
+        self.finish: Ending | None = None
+        self._finish_word = ""
         self.usage: Any = None
         self._request = request
         self._text: list[str] = []
@@ -163,8 +165,14 @@ class Assembly:
         if not choices:
             raise Fault("empty", "the list of choices is empty")
         self.begun = True
-        self.finish = choices[0].finish_reason
+        native = (getattr(choices[0], "provider_specific_fields", None) or {}).get("native_finish_reason")
+        self.end(native if isinstance(native, str) and not proper(native) else choices[0].finish_reason)
         return self._take(choices[0].message)
+
+    def end(self, word: str | None) -> None:
+        """Note the finish reason that the provider sent; ``None`` if it sent none."""
+        self.finish = meaning(word) if word else None
+        self._finish_word = word or ""
 
     def _take(self, part: Any) -> tuple[str, str]:
         text = _string(getattr(part, "content", None))
@@ -200,6 +208,8 @@ class Assembly:
         """Raise :class:`Fault` unless the model finished its turn and said something."""
         if self.finish == "content_filter":
             raise Fault("filter", "cut by the provider's content filter")
+        if self.finish in ("context", "call", "cut"):
+            raise Fault(self.finish, f"the reply broke off: {one_line(self._finish_word)}")
         something = bool("".join(self._text).strip() or self._calls)
         if self.finish is None:
             if something or any(self._thinking):

@@ -207,7 +207,8 @@ def _usage(turn: Turn) -> dict[str, int]:
 
 
 def _stop(turn: Turn) -> str:
-    return _STOPS[finish_reason(turn)]
+    told = finish_reason(turn)
+    return _STOPS.get(told, told)
 
 
 def _input(turn: Turn, made: Call) -> dict[str, Any] | None:

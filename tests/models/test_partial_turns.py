@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from backspace_tui.core.protocols import CancelToken
+from backspace_tui.models import endings
 from backspace_tui.models.chain import FallbackChain
 from tests.models.anthropic_server import AnthropicServer
 from tests.models.helpers import Recorder, Token, ask, model
@@ -86,3 +87,65 @@ def test_no_call_of_a_turn_with_a_broken_one_is_run(make: Make, streams: bool, o
     whole, broken = (made.problem for made in reply.tool_calls)
     assert "not run" in whole
     assert "length limit" in broken
+
+
+BROKEN_OFF = [
+    (AnthropicServer, "model_context_window_exceeded", "context"),
+    (AnthropicServer, "pause_turn", "cut"),
+    (AnthropicServer, "no_such_reason", "cut"),
+    (OpenAIServer, "insufficient_system_resource", "cut"),
+    (OpenAIServer, "function_call_filter: MALFORMED_FUNCTION_CALL", "call"),
+]
+
+
+@MODES
+@pytest.mark.parametrize(("make", "word", "kind"), BROKEN_OFF)
+@pytest.mark.parametrize("partial", [text("Let me th"), FIRST], ids=["text", "call"])
+def test_a_reply_that_the_provider_says_it_broke_off_is_void(
+    make: Make, word: str, kind: str, partial: Turn, streams: bool
+) -> None:
+    with make([replace(partial, finish_reason=word), GOOD]) as server:
+        seen = Recorder()
+        reply = make_chain(server, streams=streams).complete(ask("hello"), seen, Token())
+    assert [made.arguments for made in reply.tool_calls] == [GOOD.calls[0].arguments]
+    [failure] = seen.told
+    assert (failure.kind, failure.reason) == (kind, f"the reply broke off: {word}")
+    assert failure.tokens_in == 100
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize(("make", "word", "kind"), BROKEN_OFF)
+def test_a_document_instead_of_a_stream_is_read_as_strictly(
+    make: Callable[..., OpenAIServer], word: str, kind: str
+) -> None:
+    with make([replace(FIRST, finish_reason=word), GOOD], streams=False) as server:
+        seen = Recorder()
+        make_chain(server).complete(ask("hello"), seen, Token())
+    assert [failure.kind for failure in seen.told] == [kind]
+
+
+@pytest.mark.parametrize("name", ["deepseek/deepseek-chat", "openrouter/x", "groq/x", "hosted_vllm/x"])
+def test_other_providers_handlers_do_not_mend_the_reason(name: str) -> None:
+    with OpenAIServer([replace(FIRST, finish_reason="insufficient_system_resource"), GOOD]) as server:
+        seen = Recorder()
+        FallbackChain([model(server.url, name)], sleep=at_once).complete(ask("hello"), seen, Token())
+    assert [failure.kind for failure in seen.told] == ["cut"]
+
+
+@pytest.mark.parametrize(
+    "word", ["end_turn", "STOP", "eos_token", "tool_use", "MAX_TOKENS", "refusal", "function_call"]
+)
+def test_words_that_end_a_turn_properly(word: str) -> None:
+    assert endings.proper(word)
+
+
+def test_the_word_that_was_sent_counts_where_the_received_one_hides_it() -> None:
+    told = endings.Told()
+    assert (told.word("stop"), told.word(None)) == ("stop", None)
+    told.note({"type": "message_start", "message": {}})
+    assert told.word("stop") is None
+    told.note({"type": "message_delta", "delta": {"stop_reason": "tool_use"}})
+    # A schema is asked for by a tool whose call litellm makes text of.
+    assert told.word("stop") == "stop"
+    told.note({"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}]})
+    assert endings.meaning(told.word("stop") or "") == "call"
