@@ -149,3 +149,21 @@ def test_the_word_that_was_sent_counts_where_the_received_one_hides_it() -> None
     assert told.word("stop") == "stop"
     told.note({"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}]})
     assert endings.meaning(told.word("stop") or "") == "call"
+
+
+@pytest.mark.parametrize("partial", [text("Let me th"), FIRST, CUT], ids=["text", "call", "cut"])
+def test_a_stream_that_tells_no_reason_is_cut_although_it_tells_its_usage_and_its_end(partial: Turn) -> None:
+    with AnthropicServer([replace(partial, finish_reason="none"), GOOD]) as server:
+        seen = Recorder()
+        reply = make_chain(server).complete(ask("hello"), seen, Token())
+    assert [made.arguments for made in reply.tool_calls] == [GOOD.calls[0].arguments]
+    assert [(failure.kind, failure.tokens_in) for failure in seen.told] == [("cut", 100)]
+
+
+def test_a_piece_with_an_empty_delta_tells_no_reason() -> None:
+    told = endings.Told()
+    told.note({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 5}})
+    assert told.word("stop") is None
+    told.note({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})
+    told.note({"type": "message_delta", "delta": {"stop_reason": None}})
+    assert told.word("stop") == "stop"
