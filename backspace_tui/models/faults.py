@@ -157,20 +157,28 @@ def decide(fault: Fault, attempt: int, *, last: bool = False) -> Decision:
 _HINTS: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     ("context", re.compile(
         r"context.{0,20}(length|window|size|limit)|maximum context|prompt is too long|too many tokens"
-        r"|input.{0,20}too long|request.too.large|request exceeds the maximum size|exceeds.{0,30}token limit",
+        r"|input.{0,20}too long|request.too.large|request exceeds the maximum size|exceeds.{0,30}token limit"
+        r"|maximum prompt length|exceeds the maximum number of tokens|reduce the length of the messages"
+        r"|tokens.{0,5} \+ .{0,5}max_new_tokens",
         re.I)),
     ("quota", re.compile(
-        r"insufficient.quota|exceeded your current quota|credit balance|billing|out of credits", re.I)),
+        r"insufficient.quota|exceeded your current quota|credit balance|billing|out of credits"
+        r"|(api|monthly|specified).{0,10}usage limit|spend(ing)? limit", re.I)),
+    ("call", re.compile(r"tool_use_failed|failed to call a function|failed_generation", re.I)),
     ("no_tools", re.compile(
         r"(not|n't|no)\b.{0,40}\b(support|allow|enable)\w*\b.{0,40}\b(tool|function)"
-        r"|\b(tool|function)\w*\b.{0,60}\b(not|un)\W?(supported|available|allowed)"
+        r"|\b(tool|function)\w*\b.{0,60}\b(not|un)\W?(supported|available|allowed|enabled)"
+        r"|(unknown parameter|unrecognized request argument|extra inputs)[a-z ]*\W{1,4}tools\b(?![.\[])"
+        r"|\btools\W{1,3}extra inputs"
         r"|\btools?\b.{0,60}\brequires? --", re.I)),
     ("filter", re.compile(r"content.(policy|filter|management)|safety system|responsible.ai", re.I)),
     ("auth", re.compile(
-        r"api.?key.{0,40}(not valid|invalid|missing|incorrect)|(invalid|incorrect).{0,20}api.?key", re.I)),
+        r"api.?key.{0,40}(not valid|invalid|missing|incorrect)|(invalid|incorrect).{0,20}api.?key"
+        r"|api.?key.{0,10}expired|(organization|account|workspace).{0,20}(disabled|deactivated|suspended)", re.I)),
     ("missing", re.compile(
-        r"not a valid model|model.{0,60}(not found|does not exist|not exist)|(unknown|no such|invalid) model", re.I)),
-    ("rate", re.compile(r"rate.?limit|too many requests|slow down", re.I)),
+        r"model.{0,60}(decommissioned|retired|no longer (supported|available|served))"
+        r"|not a valid model|model.{0,60}(not found|does not exist|not exist)|(unknown|no such|invalid) model", re.I)),
+    ("rate", re.compile(r"rate.?limit|tokens per (minute|hour|day)|too many requests|slow down", re.I)),
     ("server", re.compile(r"overloaded|unavailable|internal.{0,10}error|server.{0,10}error|at capacity", re.I)),
 )  # fmt: skip
 
@@ -200,17 +208,25 @@ def kind_of(status: int | None, message: str) -> Kind:
         case 404 | 405 | 410:
             return says("no_tools") or "missing"
         case 413:
-            return "context"
+            return says("rate") or "context"
         case 429:
             return says("quota") or "rate"
         case 408 | 409 | 425:
             return "server"
         case 422:
-            return kind_by_words(message) or "request"
+            return kind_by_words(message) or _refused(message)
         case _ if status >= 500:
             return says("context", "no_tools") or "server"
         case _:
-            return says("context", "quota", "no_tools", "filter", "auth", "missing") or "request"
+            return says("context", "quota", "call", "no_tools", "filter", "auth", "missing") or _refused(message)
+
+
+_PAGE: Final = re.compile(r"[^{]{0,200}<(!doctype html|html)\b", re.I)
+
+
+def _refused(message: str) -> Kind:
+    """A refusal whose words tell nothing: our own fault, unless it is a page that something in between sent."""
+    return "garbled" if _PAGE.match(message) else "request"
 
 
 _NOISE: Final = re.compile(
@@ -281,6 +297,8 @@ _WINDOWS: Final = (
     re.compile(r"tokens? > (\d{3,9}) maximum"),
     re.compile(r"context limit: \d+ \+ \d+ > (\d{3,9})"),
     re.compile(r"context (?:size|window|length)\D{0,20}?(\d{3,9})"),
+    re.compile(r"maximum prompt length is (\d{3,9})"),
+    re.compile(r"maximum number of tokens allowed \((\d{3,9})"),
     re.compile(r"n_ctx\D{1,6}(\d{3,9})"),
 )
 
@@ -297,6 +315,8 @@ _COUNTED: Final = (
     re.compile(r"context limit: (\d{1,9}) \+"),
     re.compile(r"request \((\d{1,9}) tokens\)"),
     re.compile(r"has (\d{1,9}) input tokens"),
+    re.compile(r"request contains (\d{1,9}) tokens"),
+    re.compile(r"input token count \((\d{1,9})\)"),
 )
 
 

@@ -250,9 +250,9 @@ class Handler(BaseHTTPRequestHandler):
             self._wait(None)
         elif turn.fault == "reset":
             self._reset()
-        elif turn.fault == "html":
+        elif turn.fault in ("html", "html_400"):
             page = "<!DOCTYPE html><html><body><h1>Welcome to the captive portal</h1></body></html>"
-            self._answer(200, page, kind="text/html")
+            self._answer(200 if turn.fault == "html" else 400, page, kind="text/html")
         elif turn.fault == "bad_json":
             self._answer(200, '{"id": "x", "object": "chat.completion", "choices": [{"index": 0, "mess')
         elif request.streamed and self.owner.streams:

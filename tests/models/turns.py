@@ -101,6 +101,7 @@ FAULTS = (
         "reset",  # TCP reset instead of an answer
         "bad_json",  # status 200 and truncated JSON (streaming: as content type JSON as well)
         "html",  # status 200 and an HTML page
+        "html_400",  # status 400 and an HTML page
         "empty_choices",  # a well-formed answer whose list of choices (content blocks) is empty
         "empty",  # a well-formed answer with neither text nor calls
         "filter_stop",  # the content filter ends the answer in its middle, with its own finish_reason
