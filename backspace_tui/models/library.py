@@ -46,6 +46,7 @@ class _Library:
             litellm.disable_aiohttp_transport = True
             litellm.drop_params = True
             _make_each_request_once()
+            _drop_nothing_from_a_refused_request()
             _ask_no_server_for_prices()
             _keep_the_word_for_the_end()
             warnings.filterwarnings("ignore", module=r"litellm(\.|$)")
@@ -78,6 +79,18 @@ def _make_each_request_once() -> None:
         raise sys.exception() or RuntimeError("the request was made already")
 
     AsyncHTTPHandler.single_connection_post_request = refuse
+
+
+def _drop_nothing_from_a_refused_request() -> None:
+    """Keep litellm from repeating a request after a 422 with fewer parameters, and from losing what was said of it."""
+    from litellm.llms.openai import openai
+
+    def refuse(error: Any, _data: Any) -> Any:
+        raise openai.OpenAIError(
+            status_code=422, message=str(error), headers=error.response.headers, body=error.body
+        ) from error
+
+    openai.drop_params_from_unprocessable_entity_error = refuse
 
 
 def _ask_no_server_for_prices() -> None:

@@ -211,9 +211,6 @@ class LiteLLMModel:
         hung = Fault("hang", f"no answer within {silence:g} s")
         try:
             response = await _within(silence, litellm.acompletion(**self._parameters(request, stream)), hung)
-            if stream and getattr(response, "completion_stream", None) is None:
-                # What litellm makes of a 422 whose parameters it was told to drop.
-                raise Fault("request", "422: the provider does not take the form of the request")
             document = await _within(silence, unstreamed.document(response), hung) if stream else None
             if not stream:
                 yield turn.whole(response)
