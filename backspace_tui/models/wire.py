@@ -132,6 +132,11 @@ class _PartialCall:
         self.name = ""
         self.arguments: list[str] = []
 
+    def complete(self) -> bool:
+        """Whether its arguments are all there."""
+        text = "".join(self.arguments)
+        return text.rstrip().endswith("}") and parse_arguments(text)[0] is not None
+
 
 class Assembly:
     """A turn as it arrives. Feed it with :meth:`add` or :meth:`whole`, then :meth:`check` and :meth:`reply`."""
@@ -194,11 +199,19 @@ class Assembly:
         return text, thinking
 
     def _slot(self, index: int, piece: Any) -> _PartialCall:
-        """The call that ``piece`` belongs to. Some servers number every call 0 and tell them apart by id alone."""
+        """The call that ``piece`` belongs to.
+
+        Some servers number every call 0 and tell them apart by id alone, or by their names alone.
+        """
         call = self._slots.get(index)
-        new_id = _string(getattr(piece, "id", None))
-        name = _string(getattr(getattr(piece, "function", None), "name", None))
-        if call is None or (new_id and name and call.id and new_id != call.id):
+        function = getattr(piece, "function", None)
+        new_id, name = _string(getattr(piece, "id", None)), _string(getattr(function, "name", None))
+        if call is not None and name and not new_id and call.complete():
+            # Others repeat the name with each piece of one call, the last one empty.
+            begins = name != call.name or bool(_string(getattr(function, "arguments", None)))
+        else:
+            begins = call is None or bool(new_id and name and call.id and new_id != call.id)
+        if call is None or begins:
             call = _PartialCall()
             self._slots[index] = call
             self._calls.append(call)
