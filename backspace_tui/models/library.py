@@ -15,6 +15,7 @@ from typing import Any
 from backspace_tui.core.protocols import Cancelled, CancelToken
 from backspace_tui.models.endings import proper
 from backspace_tui.models.faults import Fault, one_line
+from backspace_tui.models.unstreamed import plain_text
 
 
 class _Library:
@@ -49,7 +50,9 @@ class _Library:
             _drop_nothing_from_a_refused_request()
             _ask_no_server_for_prices()
             _keep_the_word_for_the_end()
+            _take_the_text_of_parts()
             warnings.filterwarnings("ignore", module=r"litellm(\.|$)")
+            warnings.filterwarnings("ignore", message="Pydantic serializer warnings")
             for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             with suppress(Exception):
@@ -106,6 +109,19 @@ def _keep_the_word_for_the_end() -> None:
 
     known = transformation.map_finish_reason
     transformation.map_finish_reason = lambda word: known(word) if not word or proper(word) else word
+
+
+def _take_the_text_of_parts() -> None:
+    """Let litellm read answers whose content is a list of parts, of which it says that they are none."""
+    from litellm.llms.openai.chat.gpt_transformation import OpenAIGPTConfig
+
+    def plain(_self: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        for choice in answer.get("choices") or ():
+            if isinstance(message := choice.get("message"), dict):
+                message["content"] = plain_text(message.get("content"))
+        return answer
+
+    OpenAIGPTConfig.transform_parsed_response_dict = plain
 
 
 _library = _Library()

@@ -8,7 +8,7 @@ from typing import Any
 
 from backspace_tui.models.endings import Told
 from backspace_tui.models.faults import Fault
-from backspace_tui.models.unstreamed import error_told
+from backspace_tui.models.unstreamed import error_told, plain_text
 
 
 def guard(response: Any) -> Told:
@@ -19,6 +19,8 @@ def guard(response: Any) -> Told:
     """
     told = Told()
     source: Any = getattr(response, "completion_stream", None)
+    if type(source).__module__.partition(".")[0] == "openai" and hasattr(source, "_iterator"):
+        source._iterator = _with_plain_text(source._iterator)
     lines: Any = getattr(source, "streaming_response", None)
     if source is None or not hasattr(lines, "__aiter__") or not type(source).__module__.startswith("litellm.llms."):
         return told
@@ -27,6 +29,16 @@ def guard(response: Any) -> Told:
     if hasattr(source, "async_response_iterator"):
         source.async_response_iterator = checked
     return told
+
+
+async def _with_plain_text(chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """``chunks`` of OpenAI's client with text alone, which litellm takes any content for."""
+    async for chunk in chunks:
+        for choice in getattr(chunk, "choices", None) or ():
+            delta: Any = getattr(choice, "delta", None)
+            if isinstance(getattr(delta, "content", None), list):
+                delta.content = plain_text(delta.content)
+        yield chunk
 
 
 async def _checked(lines: AsyncIterator[Any], told: Told) -> AsyncIterator[Any]:

@@ -97,7 +97,15 @@ def _openai(litellm: Any, body: dict[str, Any]) -> Any:
         return SimpleNamespace(choices=[], usage=usage)
     calls = [_call(call.get("id"), call.get("function")) for call in _dicts(message.get("tool_calls"))]
     thinking = message.get("reasoning_content") or message.get("reasoning")
-    return _answer(message.get("content"), thinking, calls, choice.get("finish_reason"), usage)
+    return _answer(plain_text(message.get("content")), thinking, calls, choice.get("finish_reason"), usage)
+
+
+def plain_text(content: Any) -> Any:
+    """A message's ``content`` with the text of its parts in their place, where it is a list of such."""
+    if not isinstance(content, list):
+        return content
+    texts = (part.get("text") for part in _dicts(content) if part.get("type") in (None, "text"))
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _anthropic(litellm: Any, body: dict[str, Any]) -> Any:

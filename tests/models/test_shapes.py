@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from backspace_tui.core.protocols import ToolCall
 from backspace_tui.models import wire
-from tests.models.helpers import ask
+from tests.models.helpers import Recorder, Token, ask
+from tests.models.openai_server import OpenAIServer
+from tests.models.test_partial_turns import make_chain
+from tests.models.turns import call, text
 
 WHOLE = [("read", '{"path": "a"}'), ("read", '{"path": "b"}'), ("write_file", '{"path": "c", "content": "}"}')]
 
@@ -39,3 +43,14 @@ def test_a_name_that_is_repeated_with_each_piece_begins_no_call(call_id: str) ->
     pieces = [piece("read", part, call_id) for part in ('{"path"', ': "a}', 'b"}', "")]
     [call] = calls_of(*pieces)
     assert call.arguments == {"path": "a}b"}
+
+
+@pytest.mark.parametrize(("streams", "asked"), [(True, True), (False, True), (True, False)])
+def test_content_in_parts_is_text(streams: bool, asked: bool) -> None:
+    turn = replace(text("Hello there.") + call("write_file", path="a", content="b"), parts=True)
+    with OpenAIServer([turn], streams=streams) as server:
+        seen = Recorder()
+        reply = make_chain(server, streams=asked).complete(ask("x"), seen, Token())
+    assert reply.text == seen.text() == "Hello there."
+    assert [made.arguments for made in reply.tool_calls] == [{"path": "a", "content": "b"}]
+    assert seen.failures == []

@@ -20,7 +20,8 @@ class Call:
 class Turn:
     """One answer. ``fault`` names what goes wrong; ``delay`` is in seconds, between two streamed chunks.
 
-    ``cut`` is the share of the answer that arrives before a fault in its middle.
+    ``cut`` is the share of the answer that arrives before a fault in its middle. With
+    ``parts`` the text is a list of parts, where OpenAI's protocol has a string.
     """
 
     text: str = ""
@@ -31,6 +32,7 @@ class Turn:
     delay: float = 0.0
     cut: float = 0.5
     finish_reason: str = ""
+    parts: bool = False
     prompt_tokens: int = 100
     completion_tokens: int = 20
 
