@@ -154,18 +154,39 @@ def test_a_context_overflow(tmp_path: Path, waits: Waits, protocol: Protocol, mo
 
 @pytest.mark.parametrize(("protocol", "mode"), BOTH)
 def test_the_output_limit_inside_a_call(tmp_path: Path, waits: Waits, protocol: Protocol, mode: Mode) -> None:
-    # Once it is asked again, then the model itself is told.
-    faults: dict[Position, list[Turn]] = {
-        place: [fault("length", partial=Turn(cut=cut)) for cut in ((0.9,), (0.3, 0.9), (0.3, 0.3))[number % 3]]
-        for number, place in enumerate(WITH_CALLS)
-    }
-    spoilt = sum(len(turns) - 1 for turns in faults.values())
+    # Once it is asked again, then another model is; one that failed so is probed with one request.
+    faults = lengths()
     with Cast(waits, protocol, mode, faults) as cast, session(tmp_path, cast.chain) as played:
+        played.play()
+        cast.check(played)
+        assert [failure.kind for failure in played.failures] == ["call"] * sum(map(len, faults.values()))
+        assert cast.agents[1].seen == ["write", "finish", "follow", "end"]
+
+
+def lengths() -> dict[Position, list[Turn]]:
+    """A reply that is cut once or twice in a row at each position with calls."""
+    cuts: Mapping[Position, tuple[float, ...]] = {
+        "edit": (0.9,), "write": (0.3, 0.9), "finish": (0.9,), "follow": (0.9, 0.9), "end": (0.9,)
+    }  # fmt: skip
+    return {place: [fault("length", partial=Turn(cut=cut)) for cut in shares] for place, shares in cuts.items()}
+
+
+@pytest.mark.parametrize(("protocol", "mode"), BOTH)
+def test_the_output_limit_inside_a_call_of_the_only_model(
+    tmp_path: Path, waits: Waits, protocol: Protocol, mode: Mode
+) -> None:
+    # Once it is asked again, then the model itself is told, which makes the whole turn anew.
+    faults = lengths()
+    spoilt = sum(len(turns) - 1 for turns in faults.values())
+    with Cast(waits, protocol, mode, faults, good=False) as cast, session(tmp_path, cast.chain) as played:
         played.play()
         cast.check(played, spoilt)
         assert [failure.kind for failure in played.failures] == ["call"] * len(WITH_CALLS)
         told = [event.text for event in played.events if isinstance(event, ev.ToolFinished) and not event.ok]
         assert sum("length limit" in words for words in told) == spoilt
+        # What ran, ran once.
+        done = [event for event in played.events if isinstance(event, ev.ToolFinished) and event.ok]
+        assert len(done) == sum(len(TURNS[place].calls) for place in WITH_CALLS)
 
 
 @pytest.mark.parametrize(("protocol", "mode"), BOTH)

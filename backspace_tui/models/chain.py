@@ -124,6 +124,7 @@ class _Turn:
         self._reasons: dict[int, str] = {}
         self._due: dict[int, tuple[float, Fault]] = {}
         self._waited: set[int] = set()
+        self._partial: ModelReply | None = None
 
     def run(self) -> ModelReply:
         order = self._chain.breakers.order()
@@ -138,9 +139,13 @@ class _Turn:
                     self._reasons[position] = f"{name}: {fault.reason}"
                     if fault.kind == "request":
                         raise BadRequest(f"the request was refused: {self._told()}") from None
+                    self._partial = self._partial or fault.reply
                     if fault.retry_after is not None:
                         self._due[position] = (self._chain.clock() + fault.retry_after, fault)
             order = self._await_one()
+        if self._partial is not None:
+            # A model that answers badly is told so, rather than none asked; what it cost is told already.
+            return msgspec.structs.replace(self._partial, tokens_in=0, tokens_out=0, usd=0.0, tokens_cached=0)
         raise ModelUnavailable(f"no model answered: {self._told()}")
 
     def _told(self) -> str:
@@ -233,7 +238,7 @@ class _Turn:
         if attempt >= MAX_REQUESTS:
             return Next(60.0)
         decision = decide(fault, times, last=last)
-        if probing and not last and isinstance(decision, Wait) and fault.kind not in ("request", "call", "context"):
+        if probing and not last and isinstance(decision, Wait) and fault.kind not in ("request", "context"):
             # It failed before and was given another chance: others answer sooner.
             return Next(15.0)
         return decision

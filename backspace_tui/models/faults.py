@@ -83,7 +83,7 @@ class AsText:
 
 @dataclass(frozen=True)
 class Accept:
-    """Take the reply with its broken calls, which are answered with their problem."""
+    """Take the reply of the last model that is left: none of its calls is run, each is answered with its problem."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ _TRIES: Final[dict[Kind, tuple[int, float]]] = {
     "cut": (3, 0.5),
     "garbled": (2, 0.5),
     "empty": (3, 0.5),
+    "call": (2, 0.0),
 }
 _COOLDOWN: Final[dict[Kind, float]] = {
     "auth": _LONG, "forbidden": _LONG, "missing": _LONG, "quota": _LONG, "slow": _LONG, "no_tools": _LONG,
@@ -129,8 +130,8 @@ def decide(fault: Fault, attempt: int, *, last: bool = False) -> Decision:
         case "request":
             # Once more, since a proxy may have said it; the same model, since every other one would say it too.
             return Wait(0.5) if attempt == 1 else GiveUp()
-        case "call":
-            return Wait(0.0) if attempt == 1 else Accept()
+        case "call" if last and attempt > 1 and fault.reply is not None:
+            return Accept()
         case "no_tools":
             return AsText() if attempt <= 2 else Next(cooldown)
         case "context" if fault.fits and attempt == 1:
@@ -156,20 +157,28 @@ def decide(fault: Fault, attempt: int, *, last: bool = False) -> Decision:
 _HINTS: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     ("context", re.compile(
         r"context.{0,20}(length|window|size|limit)|maximum context|prompt is too long|too many tokens"
-        r"|input.{0,20}too long|request.too.large|request exceeds the maximum size|exceeds.{0,30}token limit",
+        r"|input.{0,20}too long|request.too.large|request exceeds the maximum size|exceeds.{0,30}token limit"
+        r"|maximum prompt length|exceeds the maximum number of tokens|reduce the length of the messages"
+        r"|tokens.{0,5} \+ .{0,5}max_new_tokens",
         re.I)),
     ("quota", re.compile(
-        r"insufficient.quota|exceeded your current quota|credit balance|billing|out of credits", re.I)),
+        r"insufficient.quota|exceeded your current quota|credit balance|billing|out of credits"
+        r"|(api|monthly|specified).{0,10}usage limit|spend(ing)? limit", re.I)),
+    ("call", re.compile(r"tool_use_failed|failed to call a function|failed_generation", re.I)),
     ("no_tools", re.compile(
         r"(not|n't|no)\b.{0,40}\b(support|allow|enable)\w*\b.{0,40}\b(tool|function)"
-        r"|\b(tool|function)\w*\b.{0,60}\b(not|un)\W?(supported|available|allowed)"
+        r"|\b(tool|function)\w*\b.{0,60}\b(not|un)\W?(supported|available|allowed|enabled)"
+        r"|(unknown parameter|unrecognized request argument|extra inputs)[a-z ]*\W{1,4}tools\b(?![.\[])"
+        r"|\btools\W{1,3}extra inputs"
         r"|\btools?\b.{0,60}\brequires? --", re.I)),
     ("filter", re.compile(r"content.(policy|filter|management)|safety system|responsible.ai", re.I)),
     ("auth", re.compile(
-        r"api.?key.{0,40}(not valid|invalid|missing|incorrect)|(invalid|incorrect).{0,20}api.?key", re.I)),
+        r"api.?key.{0,40}(not valid|invalid|missing|incorrect)|(invalid|incorrect).{0,20}api.?key"
+        r"|api.?key.{0,10}expired|(organization|account|workspace).{0,20}(disabled|deactivated|suspended)", re.I)),
     ("missing", re.compile(
-        r"not a valid model|model.{0,60}(not found|does not exist|not exist)|(unknown|no such|invalid) model", re.I)),
-    ("rate", re.compile(r"rate.?limit|too many requests|slow down", re.I)),
+        r"model.{0,60}(decommissioned|retired|no longer (supported|available|served))"
+        r"|not a valid model|model.{0,60}(not found|does not exist|not exist)|(unknown|no such|invalid) model", re.I)),
+    ("rate", re.compile(r"rate.?limit|tokens per (minute|hour|day)|too many requests|slow down", re.I)),
     ("server", re.compile(r"overloaded|unavailable|internal.{0,10}error|server.{0,10}error|at capacity", re.I)),
 )  # fmt: skip
 
@@ -199,17 +208,25 @@ def kind_of(status: int | None, message: str) -> Kind:
         case 404 | 405 | 410:
             return says("no_tools") or "missing"
         case 413:
-            return "context"
+            return says("rate") or "context"
         case 429:
             return says("quota") or "rate"
         case 408 | 409 | 425:
             return "server"
         case 422:
-            return kind_by_words(message) or "request"
+            return kind_by_words(message) or _refused(message)
         case _ if status >= 500:
             return says("context", "no_tools") or "server"
         case _:
-            return says("context", "quota", "no_tools", "filter", "auth", "missing") or "request"
+            return says("context", "quota", "call", "no_tools", "filter", "auth", "missing") or _refused(message)
+
+
+_PAGE: Final = re.compile(r"[^{]{0,200}<(!doctype html|html)\b", re.I)
+
+
+def _refused(message: str) -> Kind:
+    """A refusal whose words tell nothing: our own fault, unless it is a page that something in between sent."""
+    return "garbled" if _PAGE.match(message) else "request"
 
 
 _NOISE: Final = re.compile(
@@ -280,6 +297,8 @@ _WINDOWS: Final = (
     re.compile(r"tokens? > (\d{3,9}) maximum"),
     re.compile(r"context limit: \d+ \+ \d+ > (\d{3,9})"),
     re.compile(r"context (?:size|window|length)\D{0,20}?(\d{3,9})"),
+    re.compile(r"maximum prompt length is (\d{3,9})"),
+    re.compile(r"maximum number of tokens allowed \((\d{3,9})"),
     re.compile(r"n_ctx\D{1,6}(\d{3,9})"),
 )
 
@@ -296,6 +315,8 @@ _COUNTED: Final = (
     re.compile(r"context limit: (\d{1,9}) \+"),
     re.compile(r"request \((\d{1,9}) tokens\)"),
     re.compile(r"has (\d{1,9}) input tokens"),
+    re.compile(r"request contains (\d{1,9}) tokens"),
+    re.compile(r"input token count \((\d{1,9})\)"),
 )
 
 

@@ -7,6 +7,7 @@ import msgspec
 from backspace_tui.core.protocols import ModelReply, ModelRequest
 from backspace_tui.models import text_calls
 from backspace_tui.models.faults import Fault, Kind, one_line
+from backspace_tui.models.wire import hold_back
 
 
 class Forms:
@@ -14,7 +15,7 @@ class Forms:
 
     Some servers take tools and never pass them on, so that the model answers in prose what it would do; the agent
     would take that for its last word. Such a model is asked once more with the tools described as text, and one
-    whose text holds broken calls alone once more with their form enforced by the server. Where that leads to no
+    whose text holds a broken call once more with their form enforced by the server. Where that leads to no
     call, the first reply counts.
     """
 
@@ -38,15 +39,16 @@ class Forms:
                 self._native.add(position)
             return reply, None
         read = text_calls.read_reply(reply, request)
-        sound = any(not call.problem for call in read.tool_calls)
+        problem = next((call.problem for call in read.tool_calls if call.problem), "")
+        read = hold_back(read) if problem else read
+        sound = bool(read.tool_calls) and not problem
         if kept is not None:
             understood = sound or (not kept.tool_calls and wrote_call(read))
             return (read if understood else self.settle(position, kept, reply)), None
         if not self._enabled or sound:
             return read, None
         if read.tool_calls:
-            problem = one_line(read.tool_calls[0].problem)
-            again = None if position in self._free else _doubt("call", f"a broken call: {problem}", reply)
+            again = None if position in self._free else _doubt("call", f"a broken call: {one_line(problem)}", reply)
         elif as_text or position in self._native | self._prose or _called_natively(request):
             again = None
         else:

@@ -13,7 +13,9 @@ from importlib import import_module
 from typing import Any
 
 from backspace_tui.core.protocols import Cancelled, CancelToken
+from backspace_tui.models.endings import proper
 from backspace_tui.models.faults import Fault, one_line
+from backspace_tui.models.unstreamed import plain_text
 
 
 class _Library:
@@ -45,8 +47,12 @@ class _Library:
             litellm.disable_aiohttp_transport = True
             litellm.drop_params = True
             _make_each_request_once()
+            _drop_nothing_from_a_refused_request()
             _ask_no_server_for_prices()
+            _keep_the_word_for_the_end()
+            _take_the_text_of_parts()
             warnings.filterwarnings("ignore", module=r"litellm(\.|$)")
+            warnings.filterwarnings("ignore", message="Pydantic serializer warnings")
             for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             with suppress(Exception):
@@ -78,11 +84,44 @@ def _make_each_request_once() -> None:
     AsyncHTTPHandler.single_connection_post_request = refuse
 
 
+def _drop_nothing_from_a_refused_request() -> None:
+    """Keep litellm from repeating a request after a 422 with fewer parameters, and from losing what was said of it."""
+    from litellm.llms.openai import openai
+
+    def refuse(error: Any, _data: Any) -> Any:
+        raise openai.OpenAIError(
+            status_code=422, message=str(error), headers=error.response.headers, body=error.body
+        ) from error
+
+    openai.drop_params_from_unprocessable_entity_error = refuse
+
+
 def _ask_no_server_for_prices() -> None:
     """Keep litellm from asking an Ollama about each model, in the middle of a turn and however long that takes."""
     from litellm.llms.ollama.common_utils import OllamaModelInfo
 
     OllamaModelInfo.get_model_info = lambda *_args, **_options: None
+
+
+def _keep_the_word_for_the_end() -> None:
+    """Keep litellm from making "stop" of Anthropic's reasons that it does not know, in answers that are no streams."""
+    from litellm.llms.anthropic.chat import transformation
+
+    known = transformation.map_finish_reason
+    transformation.map_finish_reason = lambda word: known(word) if not word or proper(word) else word
+
+
+def _take_the_text_of_parts() -> None:
+    """Let litellm read answers whose content is a list of parts, of which it says that they are none."""
+    from litellm.llms.openai.chat.gpt_transformation import OpenAIGPTConfig
+
+    def plain(_self: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        for choice in answer.get("choices") or ():
+            if isinstance(message := choice.get("message"), dict):
+                message["content"] = plain_text(message.get("content"))
+        return answer
+
+    OpenAIGPTConfig.transform_parsed_response_dict = plain
 
 
 _library = _Library()

@@ -194,13 +194,14 @@ class LiteLLMModel:
         usd = self._price(litellm, tokens_in, tokens_out, turn.usage)
         reply = turn.reply(self.name, usd=usd, seconds=time.monotonic() - started)
         broken = next((call for call in reply.tool_calls if call.problem), None)
-        own_limit = turn.finish == "length" and tokens_out >= 0.9 * self._most_output(tokens_in)
-        if broken is not None and not own_limit:
-            # A model that was not cut by our own limit may well do better when it is asked once more.
-            fault = Fault("call", f"a broken call of {one_line(broken.name) or 'no tool'}: {one_line(broken.problem)}")
-            fault.reply = reply
-            raise fault
-        return reply
+        if broken is None:
+            return reply
+        reply = wire.hold_back(reply)
+        if turn.finish == "length" and tokens_out >= 0.9 * self._most_output(tokens_in):
+            return reply  # our own limit cut it, which would cut it again
+        fault = Fault("call", f"a broken call of {one_line(broken.name) or 'no tool'}: {one_line(broken.problem)}")
+        fault.reply = reply
+        raise fault
 
     async def _receive(
         self, litellm: Any, request: ModelRequest, turn: wire.Assembly, stream: bool
@@ -210,16 +211,13 @@ class LiteLLMModel:
         hung = Fault("hang", f"no answer within {silence:g} s")
         try:
             response = await _within(silence, litellm.acompletion(**self._parameters(request, stream)), hung)
-            if stream and getattr(response, "completion_stream", None) is None:
-                # What litellm makes of a 422 whose parameters it was told to drop.
-                raise Fault("request", "422: the provider does not take the form of the request")
             document = await _within(silence, unstreamed.document(response), hung) if stream else None
             if not stream:
                 yield turn.whole(response)
             elif document is not None:
                 yield turn.whole(unstreamed.read(litellm, document))
             else:
-                guard(response)
+                told = guard(response)
                 try:
                     async with aclosing(_closing(response)) as chunks:
                         while (chunk := await _within(silence, anext(chunks, None), hung)) is not None:
@@ -227,8 +225,8 @@ class LiteLLMModel:
                             hung = Fault("hang", f"silent for {silence:g} s in mid-stream")
                 finally:
                     turn.account(getattr(response, "chunks", ()))
-                # litellm reports "stop" for a stream that just ended; only this tells what the model really sent.
-                turn.finish = getattr(response, "received_finish_reason", None)
+                # litellm's chunks say "stop" of a stream that just ended.
+                turn.end(told.word(getattr(response, "received_finish_reason", None)))
         except Fault:
             raise
         except Exception as error:

@@ -12,10 +12,6 @@ from backspace_tui.models.faults import Fault, Kind, kind_by_words, kind_of, one
 
 _DOCUMENTS: Final = ("application/json", "text/html")
 _LONGEST: Final = 16_000_000
-_FINISHES: Final = {
-    "end_turn": "stop", "stop_sequence": "stop", "tool_use": "tool_calls", "max_tokens": "length",
-    "refusal": "content_filter",
-}  # fmt: skip
 
 
 async def document(response: Any) -> str | None:
@@ -73,7 +69,7 @@ def read(litellm: Any, text: str) -> Any:
     if not isinstance(body, dict):
         raise Fault("garbled", "the answer is not what the protocol says")
     if body.get("error"):
-        raise told(body["error"], "the answer is an error", "garbled")
+        raise error_told(body["error"], "the answer is an error", "garbled")
     if "choices" in body:
         return _openai(litellm, body)
     if isinstance(body.get("content"), list):
@@ -81,7 +77,7 @@ def read(litellm: Any, text: str) -> Any:
     raise Fault("garbled", "the answer is not what the protocol says")
 
 
-def told(error: Any, what: str, otherwise: Kind) -> Fault:
+def error_told(error: Any, what: str, otherwise: Kind) -> Fault:
     """The fault that a provider tells of inside an answer with status 200; ``otherwise`` where its words say none."""
     words = json.dumps(error)[:LONGEST_MESSAGE]
     code = error.get("code") if isinstance(error, dict) else None
@@ -101,7 +97,15 @@ def _openai(litellm: Any, body: dict[str, Any]) -> Any:
         return SimpleNamespace(choices=[], usage=usage)
     calls = [_call(call.get("id"), call.get("function")) for call in _dicts(message.get("tool_calls"))]
     thinking = message.get("reasoning_content") or message.get("reasoning")
-    return _answer(message.get("content"), thinking, calls, choice.get("finish_reason"), usage)
+    return _answer(plain_text(message.get("content")), thinking, calls, choice.get("finish_reason"), usage)
+
+
+def plain_text(content: Any) -> Any:
+    """A message's ``content`` with the text of its parts in their place, where it is a list of such."""
+    if not isinstance(content, list):
+        return content
+    texts = (part.get("text") for part in _dicts(content) if part.get("type") in (None, "text"))
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _anthropic(litellm: Any, body: dict[str, Any]) -> Any:
@@ -114,8 +118,7 @@ def _anthropic(litellm: Any, body: dict[str, Any]) -> Any:
         if block.get("type") == "tool_use"
     ]
     usage = _usage(lambda: litellm.AnthropicConfig().calculate_usage(body["usage"], None))
-    stop = body.get("stop_reason")
-    return _answer(text, thinking, calls, _FINISHES.get(str(stop), "stop"), usage)
+    return _answer(text, thinking, calls, body.get("stop_reason"), usage)
 
 
 def _usage(make: Any) -> Any:

@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NoReturn
 
+import msgspec
+
 from backspace_tui.core.protocols import ChatMessage, ModelReply, ModelRequest, ToolCall, ToolSchema
-from backspace_tui.models.faults import Fault
+from backspace_tui.models.endings import Ending, meaning, proper
+from backspace_tui.models.faults import Fault, one_line
 
 MAX_REPLY: Final = 4_000_000
 """Characters of one reply; a model that sends more is broken."""
@@ -110,18 +113,37 @@ def parse_arguments(text: str) -> tuple[dict[str, Any] | None, str]:
     return value, ""
 
 
+def hold_back(reply: ModelReply) -> ModelReply:
+    """``reply`` with its whole calls not to be run either, because another call in it is broken.
+
+    A model that was cut makes the turn again, and what it called would happen twice.
+    """
+    why = "not run, because another call of the same reply is broken: make it again, with fewer calls in one reply"
+    held = tuple(
+        call if call.problem else msgspec.structs.replace(call, arguments=None, problem=why)
+        for call in reply.tool_calls
+    )
+    return msgspec.structs.replace(reply, tool_calls=held)
+
+
 class _PartialCall:
     def __init__(self) -> None:
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
 
+    def complete(self) -> bool:
+        """Whether its arguments are all there."""
+        text = "".join(self.arguments)
+        return text.rstrip().endswith("}") and parse_arguments(text)[0] is not None
+
 
 class Assembly:
     """A turn as it arrives. Feed it with :meth:`add` or :meth:`whole`, then :meth:`check` and :meth:`reply`."""
 
     def __init__(self, request: ModelRequest) -> None:
-        self.finish: str | None = None
+        self.finish: Ending | None = None
+        self._finish_word = ""
         self.usage: Any = None
         self._request = request
         self._text: list[str] = []
@@ -148,8 +170,14 @@ class Assembly:
         if not choices:
             raise Fault("empty", "the list of choices is empty")
         self.begun = True
-        self.finish = choices[0].finish_reason
+        native = (getattr(choices[0], "provider_specific_fields", None) or {}).get("native_finish_reason")
+        self.end(native if isinstance(native, str) and not proper(native) else choices[0].finish_reason)
         return self._take(choices[0].message)
+
+    def end(self, word: str | None) -> None:
+        """Note the finish reason that the provider sent; ``None`` if it sent none."""
+        self.finish = meaning(word) if word else None
+        self._finish_word = word or ""
 
     def _take(self, part: Any) -> tuple[str, str]:
         text = _string(getattr(part, "content", None))
@@ -171,11 +199,19 @@ class Assembly:
         return text, thinking
 
     def _slot(self, index: int, piece: Any) -> _PartialCall:
-        """The call that ``piece`` belongs to. Some servers number every call 0 and tell them apart by id alone."""
+        """The call that ``piece`` belongs to.
+
+        Some servers number every call 0 and tell them apart by id alone, or by their names alone.
+        """
         call = self._slots.get(index)
-        new_id = _string(getattr(piece, "id", None))
-        name = _string(getattr(getattr(piece, "function", None), "name", None))
-        if call is None or (new_id and name and call.id and new_id != call.id):
+        function = getattr(piece, "function", None)
+        new_id, name = _string(getattr(piece, "id", None)), _string(getattr(function, "name", None))
+        if call is not None and name and not new_id and call.complete():
+            # Others repeat the name with each piece of one call, the last one empty.
+            begins = name != call.name or bool(_string(getattr(function, "arguments", None)))
+        else:
+            begins = call is None or bool(new_id and name and call.id and new_id != call.id)
+        if call is None or begins:
             call = _PartialCall()
             self._slots[index] = call
             self._calls.append(call)
@@ -185,6 +221,8 @@ class Assembly:
         """Raise :class:`Fault` unless the model finished its turn and said something."""
         if self.finish == "content_filter":
             raise Fault("filter", "cut by the provider's content filter")
+        if self.finish in ("context", "call", "cut"):
+            raise Fault(self.finish, f"the reply broke off: {one_line(self._finish_word)}")
         something = bool("".join(self._text).strip() or self._calls)
         if self.finish is None:
             if something or any(self._thinking):
@@ -239,7 +277,7 @@ class Assembly:
         for number, call in enumerate(self._calls, 1):
             text = "".join(call.arguments)
             arguments, problem = parse_arguments(text)
-            if not text.strip() and call.name in self._required:
+            if arguments == {} and call.name in self._required:
                 arguments, problem = None, "the arguments are missing"
             # What the limit cut may still parse: a server mends it, or nothing of it was sent.
             if self.finish == "length" and (problem or number == len(self._calls)):

@@ -45,6 +45,7 @@ _STOPS: Final = {
     "tool_calls": "tool_use",
     "length": "max_tokens",
     "content_filter": "refusal",
+    "none": None,
 }
 SIGNATURE: Final = "c2lnbmF0dXJl"
 """What proves a thinking block to be the provider's own."""
@@ -206,8 +207,9 @@ def _usage(turn: Turn) -> dict[str, int]:
     return {"input_tokens": turn.prompt_tokens, "output_tokens": turn.completion_tokens}
 
 
-def _stop(turn: Turn) -> str:
-    return _STOPS[finish_reason(turn)]
+def _stop(turn: Turn) -> str | None:
+    told = finish_reason(turn)
+    return _STOPS.get(told, told)
 
 
 def _input(turn: Turn, made: Call) -> dict[str, Any] | None:

@@ -250,9 +250,9 @@ class Handler(BaseHTTPRequestHandler):
             self._wait(None)
         elif turn.fault == "reset":
             self._reset()
-        elif turn.fault == "html":
+        elif turn.fault in ("html", "html_400"):
             page = "<!DOCTYPE html><html><body><h1>Welcome to the captive portal</h1></body></html>"
-            self._answer(200, page, kind="text/html")
+            self._answer(200 if turn.fault == "html" else 400, page, kind="text/html")
         elif turn.fault == "bad_json":
             self._answer(200, '{"id": "x", "object": "chat.completion", "choices": [{"index": 0, "mess')
         elif request.streamed and self.owner.streams:
@@ -298,7 +298,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _document(self, turn: Turn, request: Request) -> dict[str, Any]:
         """A whole answer."""
-        message: dict[str, Any] = {"role": "assistant", "content": turn.text or None}
+        message: dict[str, Any] = {"role": "assistant", "content": _content(turn, turn.text) or None}
         if turn.thinking:
             message["reasoning_content"] = turn.thinking
         if turn.calls:
@@ -413,6 +413,10 @@ def _call_json(made: Call) -> dict[str, Any]:
     return {"id": new_id("call"), "type": "function", "function": {"name": made.name, "arguments": arguments}}
 
 
+def _content(turn: Turn, value: str) -> str | list[dict[str, str]]:
+    return [{"type": "text", "text": value}] if turn.parts else value
+
+
 def _usage(turn: Turn) -> dict[str, int]:
     total = turn.prompt_tokens + turn.completion_tokens
     return {
@@ -453,7 +457,7 @@ def _deltas(turn: Turn) -> Iterator[dict[str, Any]]:
     for piece in pieces(turn.thinking):
         yield {"reasoning_content": piece}
     for piece in pieces(turn.text):
-        yield {"content": piece}
+        yield {"content": _content(turn, piece)}
     for index, made in enumerate(turn.calls):
         whole = _call_json(made)
         function = whole.pop("function")

@@ -59,7 +59,7 @@ from tests.models.helpers import WRITE_FILE, Recorder, Token, ask
         ("request", None, 1, Wait(0.5)),
         ("request", None, 2, GiveUp()),
         ("call", None, 1, Wait(0.0)),
-        ("call", None, 2, Accept()),
+        ("call", None, 2, Next(15.0)),
     ],
 )
 def test_decisions(kind: Kind, after: float | None, attempt: int, decision: Decision) -> None:
@@ -82,6 +82,13 @@ def test_decisions_where_no_other_model_is_left(
     kind: Kind, after: float | None, attempt: int, decision: Decision
 ) -> None:
     assert decide(Fault(kind, "x", after), attempt, last=True) == decision
+
+
+def test_a_broken_call_is_accepted_of_the_last_model_alone_and_not_at_once() -> None:
+    fault = Fault("call", "x")
+    fault.reply = ModelReply("m", "")
+    assert [decide(fault, attempt, last=True) for attempt in (1, 2)] == [Wait(0.0), Accept()]
+    assert decide(fault, 2) == decide(Fault("call", "x"), 2, last=True) == Next(15.0)
 
 
 def test_a_conversation_that_fits_is_sent_again_before_it_is_shortened() -> None:
@@ -109,6 +116,33 @@ def test_a_conversation_that_fits_is_sent_again_before_it_is_shortened() -> None
         (408, "x", "server"),
         (529, "Overloaded", "server"),
         (422, "x", "request"),
+        (400, "You have reached your specified API usage limits. You will regain access on 2026-12-01", "quota"),
+        (400, "Billing hard limit has been reached", "quota"),
+        (400, "This organization has been disabled.", "auth"),
+        (400, "API key expired. Please renew the API key.", "auth"),
+        (400, "Failed to call a function. Please adjust your prompt. See 'failed_generation'", "call"),
+        (400, "{'error': {'message': 'tool call validation failed', 'code': 'tool_use_failed'}}", "call"),
+        (400, "The model `llama3-70b-8192` has been decommissioned and is no longer supported.", "missing"),
+        (400, "This model's maximum prompt length is 131072 but the request contains 537812 tokens.", "context"),
+        (400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", "context"),
+        (422, "`inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000 `inputs` tokens", "context"),
+        (400, "Please reduce the length of the messages or completion.", "context"),
+        (400, "Function calling is not enabled for models/gemma-3-27b-it", "no_tools"),
+        (400, "Unknown parameter: 'tools'.", "no_tools"),
+        (400, "Unrecognized request argument supplied: tools", "no_tools"),
+        (422, "tools: Extra inputs are not permitted", "no_tools"),
+        (422, "Extra inputs are not permitted: tools", "no_tools"),
+        (422, "Insufficient credits: billing", "quota"),
+        (400, "BadRequestError: <html><h1>400 Bad Request</h1></html>", "garbled"),
+        (422, "<!DOCTYPE html>\n<html>", "garbled"),
+        (413, "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 9000", "rate"),
+        # Of our own making, although they speak of the same things.
+        (400, "Unknown parameter: 'tools[0].function.strict'.", "request"),
+        (400, "tools.0.custom.name: Extra inputs are not permitted", "request"),
+        (400, "Error code: 400 - {'error': {'message': 'bad input: <html>'}}", "request"),
+        (400, "`temperature` is no longer supported by this model", "request"),
+        (400, "messages.3: `tool_use` ids were found without `tool_result` blocks", "request"),
+        (400, "Invalid value: 'function'. Supported values are: 'user'", "request"),
         (None, "x", "refused"),
     ],
 )
@@ -160,6 +194,8 @@ def test_waits_that_providers_ask_for(headers: dict[str, str], message: str, sec
         ("prompt is too long: 213425 tokens > 200000 maximum", 200_000, 213_425),
         ("exceed context limit: 188240 + 21333 > 200000, decrease", 200_000, 188_240),
         ("request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it", 4096, 9000),
+        ("maximum prompt length is 131072 but the request contains 537812 tokens", 131_072, 537_812),
+        ("The input token count (12000) exceeds the maximum number of tokens allowed (8192).", 8192, 12_000),
         ("too long", 0, 0),
     ],
 )

@@ -180,13 +180,39 @@ def test_what_a_failure_cost_is_told() -> None:
     assert seen.told == [Failure("one", "cut", "broke", 0.5, 7, 3, 0.5)]
 
 
-def test_a_broken_call_that_comes_twice_is_accepted_and_charged_once() -> None:
+def broken_calls() -> list[Fault]:
     faults = [Fault("call", "broken"), Fault("call", "broken")]
     for fault in faults:
         fault.reply = ModelReply("one", "", usd=0.25)
+        fault.usd = 0.25
+    return faults
+
+
+def test_a_broken_call_that_comes_twice_is_accepted_of_the_only_model_and_charged_once() -> None:
     seen = Recorder()
-    assert turn(chain_of(Clock(), Played("one", *faults)), seen) == "one"
+    assert turn(chain_of(Clock(), Played("one", *broken_calls())), seen) == "one"
     assert [failure.retry_in for failure in seen.told] == [0.0]
+
+
+def test_a_broken_call_that_comes_twice_goes_to_the_next_model_which_is_asked_first_from_then_on() -> None:
+    clock = Clock()
+    first, second = Played("one", *broken_calls(), *broken_calls()), Played("two")
+    models = chain_of(clock, first, second)
+    seen = Recorder()
+    assert turn(models, seen) == turn(models) == "two"
+    assert [(failure.kind, failure.retry_in) for failure in seen.told] == [("call", 0.0), ("call", None)]
+    clock.now += 15.0
+    # One more makes the doubt certain again.
+    assert turn(models) == "two"
+    assert len(first.seconds) == 3
+
+
+def test_a_broken_call_is_better_than_no_answer_and_is_charged_once() -> None:
+    seen = Recorder()
+    models = chain_of(Clock(), Played("one", *broken_calls()), Played("two", "auth", "auth"))
+    reply = models.complete(ask("x"), seen, Token())
+    assert (reply.model, reply.usd) == ("one", 0.0)
+    assert [(failure.model, failure.usd) for failure in seen.told] == [("one", 0.25)] * 2 + [("two", 0.0)] * 2
 
 
 def test_a_refusal_of_tools_that_were_not_sent_is_asked_about_once_more() -> None:

@@ -330,6 +330,23 @@ def test_a_broken_block_is_asked_for_once_more_with_its_form_enforced() -> None:
     assert recorder.failures[-1][1].startswith("a broken call: the block is not valid JSON")
 
 
+@pytest.mark.parametrize("again", [CALL, CALL[:-3]], ids=["mended", "broken"])
+def test_a_whole_block_beside_a_broken_one_is_not_run(again: str) -> None:
+    def turn(body: dict[str, Any]) -> Turn:
+        if "response_format" in body:
+            return text(again)
+        both = f"```tool\n{CALL}\n```\n```tool\n{CALL[:-3]}"
+        return text(both) if has_text_form(body) else fault("no_tools")
+
+    with OpenAIServer(turn) as server:
+        calls = chance(server).complete(ask("x"), Recorder(), Token()).tool_calls
+    if again == CALL:
+        assert [made.arguments for made in calls] == [MADE[1]]
+    else:
+        assert [made.arguments for made in calls] == [None, None]
+        assert "not run" in calls[0].problem
+
+
 def test_a_server_that_cannot_enforce_a_form_is_not_asked_to_again() -> None:
     def turn(body: dict[str, Any]) -> Turn:
         if "response_format" in body:

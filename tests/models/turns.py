@@ -20,7 +20,8 @@ class Call:
 class Turn:
     """One answer. ``fault`` names what goes wrong; ``delay`` is in seconds, between two streamed chunks.
 
-    ``cut`` is the share of the answer that arrives before a fault in its middle.
+    ``cut`` is the share of the answer that arrives before a fault in its middle. With
+    ``parts`` the text is a list of parts, where OpenAI's protocol has a string.
     """
 
     text: str = ""
@@ -31,6 +32,7 @@ class Turn:
     delay: float = 0.0
     cut: float = 0.5
     finish_reason: str = ""
+    parts: bool = False
     prompt_tokens: int = 100
     completion_tokens: int = 20
 
@@ -101,6 +103,7 @@ FAULTS = (
         "reset",  # TCP reset instead of an answer
         "bad_json",  # status 200 and truncated JSON (streaming: as content type JSON as well)
         "html",  # status 200 and an HTML page
+        "html_400",  # status 400 and an HTML page
         "empty_choices",  # a well-formed answer whose list of choices (content blocks) is empty
         "empty",  # a well-formed answer with neither text nor calls
         "filter_stop",  # the content filter ends the answer in its middle, with its own finish_reason
