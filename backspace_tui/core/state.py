@@ -22,11 +22,15 @@ Status = Literal["new", "running", "paused", "waiting", "done", "failed", "stopp
 
 
 class Edit(msgspec.Struct, frozen=True, gc=False):
-    """One edit of a path: the ``seq`` of its event, and the path's blobs before and after (empty: absent)."""
+    """One edit of a path: the ``seq`` of its event, and the path's blobs before and after (empty: absent).
+
+    ``carries_out`` a rejection, or the undoing of one: it made no line, it took some away or put them back.
+    """
 
     seq: int
     old: str
     new: str
+    carries_out: bool = False
 
 
 class SessionState(msgspec.Struct, frozen=True):
@@ -163,7 +167,9 @@ def fold(events: Iterable[ev.AnyEvent], state: SessionState | None = None) -> Se
                 result, decisions = _decided(result, decisions), None
             result = _HANDLERS[kind](result, event)
         elif isinstance(event, ev.FileEdit):
-            edits.setdefault(event.path, []).append(Edit(event.seq, event.old, event.new))
+            edits.setdefault(event.path, []).append(
+                Edit(event.seq, event.old, event.new, event.by in ("rejection", "undo"))
+            )
         elif isinstance(event, ev.Decision):
             decisions = decisions or _decisions(result)
             decisions.take(event)

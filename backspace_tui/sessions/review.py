@@ -292,6 +292,7 @@ def _named(hunk: Hunk, name: str) -> Hunk:
 
 def _why(objects: Objects, edits: tuple[Edit, ...], hunk: Hunk) -> int:
     """The ``seq`` of the newest edit that made a line of the hunk; the newest of all where no line tells."""
+    edits = tuple(edit for edit in edits if not edit.carries_out) or edits
     if not edits:
         return 0
     if hunk.kind != "text" or len(edits) == 1:

@@ -111,6 +111,18 @@ def test_what_is_rejected_goes_although_git_aligns_the_rest_in_another_way(tmp_p
     scene.close()
 
 
+def test_what_was_put_back_was_made_by_the_agents_edit(scene: Scene) -> None:
+    scene.agent({"f": lines(40, [30])})
+    (item,) = scene.file("f").hunks
+    scene.decide("reject", item.hunk.id)
+    scene.boundary()
+    scene.undo()
+    scene.boundary()
+    assert scene.work("f") == lines(40, [30])
+    (again,) = scene.file("f").hunks
+    assert (again.state, again.why) == ("pending", item.why)
+
+
 def test_a_step_that_is_none_decides_nothing(scene: Scene) -> None:
     scene.agent({"f": lines(40, [30])})
     (name,) = ids(scene)
