@@ -271,7 +271,7 @@ def _attach(arguments: list[str]) -> int:
         raise UsageError("--answer asks something of the session; leave --read-only out")
     from backspace_tui import opening
 
-    opening.check_terminal()
+    opening.check_terminal("resume SESSION --headless")
     return opening.attach(options.session, remote=options.remote, answer=options.answer, read_only=options.read_only)
 
 
@@ -304,7 +304,7 @@ def _replay(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     from backspace_tui import opening
 
-    opening.check_terminal()
+    opening.check_terminal("sessions show SESSION")
     return opening.replay(options.session, remote=options.remote, at=options.at, speed=options.speed or 0.0)
 
 

@@ -126,8 +126,10 @@ def _ended(event: ev.Verification) -> str:
     return "killed" if event.exit_code is None else f"exit code {event.exit_code}"
 
 
-def follow(directory: Path, printer: Printer, after: int = 0) -> SessionState:
+def follow(directory: Path, printer: Printer, after: int = 0, *, rest: int | None = None) -> SessionState:
     """Print the events with ``seq`` greater than ``after`` until the session's process is gone.
+
+    With ``rest`` also until it waits for a person, at that event or later: a process that serves windows stays.
 
     Ctrl-C asks the session to quit in an orderly way; a second one leaves it alone.
 
@@ -143,6 +145,8 @@ def follow(directory: Path, printer: Printer, after: int = 0) -> SessionState:
                 printer(event)
             elif isinstance(printer, Teller):
                 printer.see(event)
+            if rest is not None and event.seq >= rest and state.status in ("waiting", "paused"):
+                break
     return state
 
 
@@ -199,6 +203,18 @@ def outcome(directory: Path, state: SessionState) -> int:
     if state.status == "waiting":
         print(f"backspace-tui: {state.error}; {_waiting_hint(directory, state)}", file=sys.stderr)
     return state.exit_code
+
+
+def resting(directory: Path, state: SessionState) -> int:
+    """The exit code of a session that waits for a person while its process stays; prints what for to stderr."""
+    if state.question is not None:
+        what = "waiting for your answer"
+    elif state.paused:
+        what = f"paused ({state.paused})"
+    else:
+        what = "waiting for your review"
+    print(f"backspace-tui: {what}; {_waiting_hint(directory, state)}", file=sys.stderr)
+    return 4
 
 
 def _last_words(directory: Path) -> str:

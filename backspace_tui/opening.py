@@ -23,11 +23,11 @@ REPOSITORY_SETTINGS = ".backspace.toml"
 SMALLEST = (40, 10)
 
 
-def check_terminal() -> None:
-    """Raise :class:`SessionError` where no window can be drawn."""
+def check_terminal(instead: str = "run REPO -p PROMPT") -> None:
+    """Raise :class:`SessionError` where no window can be drawn; ``instead`` is what to run there."""
     # Textual draws on stderr.
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise SessionError("the workspace needs a terminal; without one use: backspace-tui run REPO -p PROMPT", 2)
+        raise SessionError(f"the window needs a terminal; without one use: backspace-tui {instead}", 2)
     if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
         raise SessionError("TERM is not set to a terminal that can draw; set it, such as: TERM=xterm-256color", 2)
     columns, rows = os.get_terminal_size(sys.stdout.fileno())
@@ -225,15 +225,26 @@ def resume(options: argparse.Namespace) -> int:
         return window(directory=directory)
     from backspace_tui import headless
 
-    events = read_events(directory)
-    if not store.is_running(directory):
-        commands += _unpause(directory)
+    events, running = read_events(directory), store.is_running(directory)
     printer = headless.print_json if options.json else headless.Teller()
     with headless.Interrupts() as interrupts:
-        client.ensure_running(directory, exit_when_waiting=True, commands=commands)
+        _start(directory, commands)
         interrupts.attend(directory)
-        state = headless.follow(directory, printer, after=events[-1].seq if events else 0)
+        serves = running and bool(events) and isinstance(events[0], SessionStarted) and events[0].interactive
+        rest = read_events(directory)[-1].seq if serves else None
+        state = headless.follow(directory, printer, after=events[-1].seq if events else 0, rest=rest)
+    if serves and store.is_running(directory) and state.status in ("waiting", "paused"):
+        return headless.resting(directory, state)
     return headless.outcome(directory, state)
+
+
+def _start(directory: Path, commands: tuple[cmd.AnyCommand, ...]) -> None:
+    """Have the session go on; somebody else may have ended its pause first."""
+    try:
+        client.ensure_running(directory, exit_when_waiting=True, commands=(*commands, *_unpause(directory)))
+    except SessionError:
+        if commands or _unpause(directory) or not store.is_running(directory):
+            raise
 
 
 def _answer(directory: Path, text: str | None) -> tuple[cmd.AnyCommand, ...]:

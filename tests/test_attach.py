@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,6 +78,31 @@ def test_a_window_that_stays_keeps_the_process_and_its_end_does_not(tmp_path: Pa
             wait_for(lambda: window.send(cmd.Ping()).seq and _later(first, 1.5), "more than the idle timeout")
             assert is_running(human.directory)
         assert human.ended().status == "waiting"
+
+
+def resumed(human: Human, *options: str) -> subprocess.CompletedProcess[str]:
+    """``backspace-tui resume --headless`` of the session, while its process runs."""
+    env = {**human.env, "BACKSPACE_TUI_DATA_DIR": str(human.directory.parent.parent)}
+    command = [sys.executable, "-P", "-m", "backspace_tui", "resume", human.directory.name, "--headless", *options]
+    return subprocess.run(command, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+
+
+def test_resuming_without_a_window_ends_the_pause_of_a_process_that_runs(tmp_path: Path) -> None:
+    server = Script(steps(WRITE, call("run_command", command="echo one")), "echo one")
+    with scene(tmp_path, server, "process") as human:
+        human.start()
+        human.until(lambda state: "a.txt" in state.edits, "the edit")
+        assert human.send(cmd.Pause()).seq
+        server.gates["echo one"].set()
+        wait_for(lambda: human.state().status == "paused", "the pause")
+        done = resumed(human)
+        assert (done.returncode, is_running(human.directory)) == (4, True), done.stderr
+        assert "your review" in done.stderr
+        assert [event for event in human.events() if isinstance(event, ev.Resumed)] != []
+        # There is nothing to wait for: it says so at once.
+        last = human.state().last_seq
+        assert resumed(human).returncode == 4
+        assert human.state().last_seq == last
 
 
 def _later(first: datetime, seconds: float) -> bool:

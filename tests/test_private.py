@@ -70,6 +70,25 @@ def test_clones_and_trust_are_private_and_the_users_repository_is_as_the_user_wa
     assert written.stat().st_mode & 0o777 == 0o444, "others who work in that repository can read the commit"
 
 
+@pytest.mark.bubblewrap
+@pytest.mark.usefixtures("bubblewrap")
+def test_forks_and_imports_are_private(tmp_path: Path, everybody: None) -> None:
+    program = Program(tmp_path)
+    repository = make_repository(tmp_path / "shop", {"README.md": "# Helo\n"})
+    offline = ("--model", "offline", "--sandbox", "bubblewrap", "-p", "replace Helo with Hello")
+    assert program.run("run", str(repository), *offline).returncode == 4
+    assert program.run("sessions", "fork", "last").returncode == 0
+    exported = tmp_path / "session.jsonl"
+    assert program.run("sessions", "export", "last", "--format", "jsonl", "-o", str(exported)).returncode == 0
+    assert exported.stat().st_mode & 0o777 == 0o600
+    assert open_to_others(program.data) == []
+    other = tmp_path / "above" / "other"
+    program.env["BACKSPACE_TUI_DATA_DIR"] = str(other)
+    done = program.run("sessions", "import", str(exported))
+    assert done.returncode == 0, done.stderr
+    assert open_to_others(other.parent) == []
+
+
 def test_directories_that_are_there_stay_as_they_are(tmp_path: Path, everybody: None) -> None:
     (tmp_path / "shared").mkdir(mode=0o755)
     private.make_directory(tmp_path / "shared" / "a" / "b")

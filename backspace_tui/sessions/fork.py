@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from backspace_tui import config
+from backspace_tui import config, private
 from backspace_tui.core import events as ev
 from backspace_tui.core.redact import Redactor
 from backspace_tui.core.spending import REASON
@@ -157,12 +157,12 @@ def _copy_repository(source: Path, target: Path) -> None:
             _copy(source / name, target / name)
     for folder, folders, names in os.walk(source / "refs"):
         place = target / Path(folder).relative_to(source)
-        place.mkdir(parents=True, exist_ok=True)
+        private.make_directory(place)
         folders[:] = [name for name in folders if not (Path(folder) / name).is_symlink()]
         for name in names:
             if not name.endswith(".lock") and _is_file(Path(folder, name)):
                 _copy(Path(folder, name), place / name)
-    (target / "objects").mkdir(parents=True, exist_ok=True)
+    private.make_directory(target / "objects")
     for entry in _folders(source / "objects"):
         if len(entry.name) == 2:
             for name in os.listdir(entry):
@@ -191,20 +191,21 @@ def _is_file(path: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    private.make_directory(target.parent)
+    with source.open("rb") as reader, open(target, "wb", opener=private.opener) as writer:
+        shutil.copyfileobj(reader, writer)
 
 
 def _link(source: Path, target: Path) -> None:
     if not _is_file(source):
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    private.make_directory(target.parent)
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
         # Another disk, or one that has no links.
-        shutil.copyfile(source, target)
-        target.chmod(0o444)
+        _copy(source, target)
+        target.chmod(0o400)
 
 
 def _check(repository: Path, source: Path, state: SessionState) -> None:

@@ -23,6 +23,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
+from backspace_tui import private
 from backspace_tui.core import events as ev
 from backspace_tui.core.state import fold
 from backspace_tui.core.terminal_text import clean, visible
@@ -77,7 +78,7 @@ def import_session(file: Path, root: Path | None = None) -> Path:
     root = root or sessions_dir()
     try:
         with file.open("rb") as stream:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.make_directory(root)
             remove_abandoned(root)
             folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -139,7 +140,7 @@ def _fill(folder: Path, reader: _Reader) -> str:
     _named_objects(folder, reader, events)
     if name := _one_line(header.name):
         store.rename(folder, name)
-    (folder / MARK).write_bytes(to_json({"session": header.session}) + b"\n")
+    private.write(folder / MARK, to_json({"session": header.session}) + b"\n")
     return header.session
 
 
@@ -213,7 +214,10 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _cleaned(value: Any) -> Any:
     match value:
         case str():
-            return value if value.isascii() and value.isprintable() else clean(value)
+            if value.isascii() and value.isprintable():
+                return value
+            # A line of a file that ends so is told of as it is.
+            return "\r\n".join(clean(part) for part in value.split("\r\n"))
         case list():
             return [_cleaned(item) for item in value]
         case dict():
@@ -229,7 +233,7 @@ def _pack(folder: Path, reader: _Reader) -> Path:
     """The joined pieces of the pack, checked against the last line."""
     path = folder / "pack"
     digest, size = hashlib.sha256(), 0
-    with path.open("wb") as file:
+    with open(path, "wb", opener=private.opener) as file:
         while True:
             try:
                 line: Any = plain_json(reader.line())
@@ -259,7 +263,7 @@ def _repository(folder: Path, reader: _Reader, header: _Header, pack: Path) -> N
     for key, value in (("gc.auto", "0"), ("gc.pruneExpire", "never"), ("maintenance.auto", "false")):
         _git(env, reader, "config", key, value)
     if header.shallow:
-        (repo_git / "shallow").write_text("".join(f"{oid}\n" for oid in header.shallow), "ascii")
+        private.write(repo_git / "shallow", "".join(f"{oid}\n" for oid in header.shallow).encode("ascii"))
     if pack.stat().st_size:
         with pack.open("rb") as file:
             _git(env, reader, "index-pack", "--strict", "--stdin", f"--max-input-size={MAX_PACK}", stdin=file)
@@ -276,7 +280,15 @@ def _repository(folder: Path, reader: _Reader, header: _Header, pack: Path) -> N
 def _git(env: Mapping[str, str], reader: _Reader, *arguments: str, stdin: Any = subprocess.DEVNULL) -> bytes:
     command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.bigFileThreshold=16m", *arguments]
     try:
-        done = subprocess.run(command, env=dict(env), cwd=os.sep, stdin=stdin, capture_output=True, check=False)
+        done = subprocess.run(
+            command,
+            env=dict(env),
+            cwd=os.sep,
+            stdin=stdin,
+            capture_output=True,
+            check=False,
+            umask=private.UMASK,
+        )
     except FileNotFoundError:
         raise SessionError("git is not installed: install it with your package manager") from None
     if done.returncode:

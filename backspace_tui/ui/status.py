@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backspace_tui.core.spending import MODELS, REASON, Spent, count, extended, limits_of, money
+from backspace_tui.core.stages import RESTING
 from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.ui.file_tree import Filter
@@ -55,7 +56,8 @@ def of_session(
 
 
 def _stage(state: SessionState) -> Part:
-    attempt = f" {state.attempt}/3" if state.attempt > 1 else ""
+    # One that rests is begun anew whenever the session's process is.
+    attempt = f" {state.attempt}/3" if state.attempt > 1 and state.stage not in RESTING else ""
     stage = f"{state.stage.replace('_', ' ')}{attempt}"
     match state.status:
         case "new":

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from backspace_tui.core import events as ev
+from backspace_tui.core.stages import Stage
 from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import visible
 from backspace_tui.ui import keymap, themes
@@ -192,6 +193,13 @@ def test_parts_of_low_rank_stay() -> None:
     assert [part.text for part in fitting(parts, 100)] == ["implement", "claude", "3 of 7 decided"]
     assert [part.text for part in fitting(parts, 28)] == ["implement", "3 of 7 decided"]
     assert [part.text for part in fitting(parts, 3)] == ["implement"]
+
+
+@pytest.mark.parametrize(("stage", "shown"), [("review", "review"), ("implement", "implement 2/3")])
+def test_the_number_of_the_attempt_is_told_of_work_alone(stage: Stage, shown: str) -> None:
+    state = SessionState(stage=stage, stage_open=True, attempt=2, status="waiting" if stage == "review" else "running")
+    parts = of_session(state, None)
+    assert shown in [part.text for part in parts]
 
 
 def test_reduced_isolation_stands_out() -> None:

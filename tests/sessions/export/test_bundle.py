@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from backspace_tui.core import events as ev
 from backspace_tui.core.redact import Redactor
 from backspace_tui.core.state import fold
 from backspace_tui.sessions import client, store
@@ -216,6 +217,16 @@ def test_control_sequences_stay_outside(sample: Sample, tmp_path: Path, elsewher
     text = (made / "events.jsonl").read_text() + (made / "name").read_text()
     assert "gone" in text
     assert not any(sign in text for sign in ("\\u001b", "\x1b", "\\u0007", "\u202e", "\\u202e"))
+
+
+def test_lines_that_end_in_two_characters_are_told_as_they_were(
+    sample: Sample, tmp_path: Path, elsewhere: Path
+) -> None:
+    sample.emit("review", ev.Message(role="program", text="f:\n-one\r\n+two\r\nand a\rreturn"))
+    made = import_session(saved(exported(sample.directory), tmp_path), elsewhere)
+    said = [event.text for event in read_events(made) if isinstance(event, ev.Message)]
+    assert said[-1].startswith("f:\n-one\r\n+two\r\nand a")
+    assert said[-1].count("\r") == 2
 
 
 IMPORT = "import sys; from pathlib import Path; from backspace_tui.sessions.importing import import_session; "
