@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from backspace_tui import __version__, config
 from backspace_tui.core import commands as cmd
-from backspace_tui.core.events import SessionStarted
+from backspace_tui.core.events import AnyEvent, SessionStarted
 from backspace_tui.sessions import client, store
 from backspace_tui.sessions.errors import SessionError
 from backspace_tui.sessions.log import read_events
@@ -228,7 +228,7 @@ def resume(options: argparse.Namespace) -> int:
     events, running = read_events(directory), store.is_running(directory)
     printer = headless.print_json if options.json else headless.Teller()
     with headless.Interrupts() as interrupts:
-        _start(directory, commands)
+        _start(directory, commands, _unpause(events))
         interrupts.attend(directory)
         serves = running and bool(events) and isinstance(events[0], SessionStarted) and events[0].interactive
         rest = read_events(directory)[-1].seq if serves else None
@@ -238,12 +238,12 @@ def resume(options: argparse.Namespace) -> int:
     return headless.outcome(directory, state)
 
 
-def _start(directory: Path, commands: tuple[cmd.AnyCommand, ...]) -> None:
+def _start(directory: Path, commands: tuple[cmd.AnyCommand, ...], unpause: tuple[cmd.AnyCommand, ...]) -> None:
     """Have the session go on; somebody else may have ended its pause first."""
     try:
-        client.ensure_running(directory, exit_when_waiting=True, commands=(*commands, *_unpause(directory)))
+        client.ensure_running(directory, exit_when_waiting=True, commands=(*commands, *unpause))
     except SessionError:
-        if commands or _unpause(directory) or not store.is_running(directory):
+        if commands or _unpause(read_events(directory)) or not store.is_running(directory):
             raise
 
 
@@ -275,8 +275,8 @@ def option(options: Sequence[str], text: str) -> str:
     return text
 
 
-def _unpause(directory: Path) -> tuple[cmd.AnyCommand, ...]:
+def _unpause(events: Sequence[AnyEvent]) -> tuple[cmd.AnyCommand, ...]:
     """Resuming a session that paused itself means that it may go on."""
     from backspace_tui.core.state import fold
 
-    return (cmd.Resume(),) if fold(read_events(directory)).paused else ()
+    return (cmd.Resume(),) if fold(events).paused else ()

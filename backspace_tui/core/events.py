@@ -254,6 +254,11 @@ class FileEdit(Event, frozen=True, tag="file_edit"):
     old: str = ""
     new: str = ""
 
+    @property
+    def carries_out(self) -> bool:
+        """Whether it carries out a decision of the user's."""
+        return self.by in ("rejection", "undo")
+
 
 class Decision(Event, frozen=True, tag="decision"):
     """The human decided about a hunk (or a whole set of them with one key: one event a hunk, same ``group``).

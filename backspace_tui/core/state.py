@@ -167,9 +167,7 @@ def fold(events: Iterable[ev.AnyEvent], state: SessionState | None = None) -> Se
                 result, decisions = _decided(result, decisions), None
             result = _HANDLERS[kind](result, event)
         elif isinstance(event, ev.FileEdit):
-            edits.setdefault(event.path, []).append(
-                Edit(event.seq, event.old, event.new, event.by in ("rejection", "undo"))
-            )
+            edits.setdefault(event.path, []).append(Edit(event.seq, event.old, event.new, event.carries_out))
         elif isinstance(event, ev.Decision):
             decisions = decisions or _decisions(result)
             decisions.take(event)

@@ -35,6 +35,11 @@ def parse(name: str) -> Unit:
     return Unit(found[1], found[2])
 
 
+def stem(hunk: str) -> str:
+    """What the ids of all hunks with the same path and lines begin with."""
+    return hunk.partition("-")[0]
+
+
 def blocks(hunk: Hunk) -> tuple[range, ...]:
     """The positions of each change block, a maximal run of changed lines."""
     found: list[range] = []

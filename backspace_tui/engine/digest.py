@@ -61,7 +61,7 @@ def digest(folded: Sequence[tuple[ChatMessage, ev.AnyEvent]], events: Sequence[e
     parts += [text for index, text in enumerate(said) if index not in dropped]
     changed: dict[str, None] = {}
     for event in events:
-        if isinstance(event, ev.FileEdit) and event.by not in ("rejection", "undo", "user"):
+        if isinstance(event, ev.FileEdit) and not (event.carries_out or event.by == "user"):
             _latest(changed, [event.path])
     ran = [f"$ {command}: {outcome}" for command, outcome in commands.items()]
     parts += section("# Files that you changed, the latest last", _newest(map(shown, changed), PATHS))

@@ -65,8 +65,8 @@ def _as_decided(job: Job, item: ev.Rejected, so_far: dict[str, File | None]) -> 
         return {}
     change = FileChange(item.path, Entry(entry.mode, spot.old), entry)
     files = apply_choices(job, change, choices(job.objects, change, job.objects.hunks(change), [item]), core.leave)
-    present = so_far.get(item.path, _file(job, entry))
-    merged = _merged(job, _file(job, entry), present, files[item.path])
+    work = _file(job, entry)
+    merged = _merged(job, work, so_far.get(item.path, work), files[item.path])
     return {} if merged is None else {item.path: merged[0]}
 
 

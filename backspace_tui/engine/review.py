@@ -16,9 +16,9 @@ from backspace_tui.core.state import SessionState
 from backspace_tui.core.terminal_text import clean
 from backspace_tui.core.trees import File, FileChange, in_the_way
 from backspace_tui.engine.job import Job
-from backspace_tui.engine.seen import as_seen
+from backspace_tui.engine.seen import as_seen, by_id
 from backspace_tui.engine.talk import DecisionRefused, kind_of_message
-from backspace_tui.sessions.review import Review, ReviewFile, ReviewHunk, changes_between, splits
+from backspace_tui.sessions.review import ReviewFile, ReviewHunk, changes_between, splits
 from backspace_tui.sessions.review import review as project
 
 __all__ = ["Chosen", "DecisionRefused", "accept_all", "check", "decide", "locate", "staged", "undo"]
@@ -152,27 +152,17 @@ def locate(job: Job, names: Iterable[str], action: str) -> list[Chosen]:
         wanted.setdefault(unit.hunk, []).append(unit.part)
     state = job.state
     shown = project(job.objects, state)
-    found = _by_id(shown, action)
+    found = by_id(shown, action)
     split = splits(job.objects, state)
     if missing := [name for name in wanted if name not in found]:
         split |= {file.path for file in shown.files if file.renamed_from}
-        found = _by_id(project(job.objects, state, split=split), action) if split else found
+        found = by_id(project(job.objects, state, split=split), action) if split else found
         missing = [name for name in wanted if name not in found]
     if missing:
         raise DecisionRefused(f"hunk {missing[0]} is not there (any more): the agent changed it, or the id is wrong")
     pending = changes_between(job.objects, state.accepted_tree, state.work_tree, split)
     taken = changes_between(job.objects, state.base_tree, state.accepted_tree, split)
     return [_choose(*found[name], parts, action, (pending, taken)) for name, parts in wanted.items()]
-
-
-def _by_id(shown: Review, action: str) -> dict[str, tuple[ReviewFile, ReviewHunk]]:
-    """The hunks by id; an id that is both accepted and open means the one the action is for."""
-    found: dict[str, tuple[ReviewFile, ReviewHunk]] = {}
-    for file in shown.files:
-        for item in file.hunks:
-            if item.hunk.id not in found or (item.state == "accepted") == (action == "unstage"):
-                found[item.hunk.id] = (file, item)
-    return found
 
 
 def _choose(

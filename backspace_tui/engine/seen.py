@@ -48,19 +48,12 @@ class _Shown:
 
     def find(self, hunk: str, action: str) -> tuple[ReviewFile, ReviewHunk] | None:
         """The hunk with this id; one that is both accepted and open means the one the action is for."""
-        found = None
-        for shown in self._reviews:
-            for file, item in _all(shown):
-                if item.hunk.id == hunk and (found is None or (item.state == "accepted") == (action == "unstage")):
-                    found = file, item
-            if found is not None:
-                break
-        return found
+        return next((found for shown in self._reviews if (found := by_id(shown, action).get(hunk))), None)
 
     def count(self, hunk: str) -> int:
         """How many hunks have the same lines."""
-        stem = _stem(hunk)
-        return max(sum(_stem(item.hunk.id) == stem for _, item in _all(shown)) for shown in self._reviews)
+        stem = units.stem(hunk)
+        return max(sum(units.stem(item.hunk.id) == stem for _, item in _all(shown)) for shown in self._reviews)
 
     def side(self, path: str, *, accepted: bool) -> tuple[FileChange | None, list[ReviewHunk]]:
         """The change of one side at a path, and its text hunks."""
@@ -70,12 +63,14 @@ class _Shown:
             hunks = [
                 item
                 for file, item in _all(shown)
-                if file.path == path and item.hunk.kind == "text" and (item.state == "accepted") == accepted
+                if file.path == path
+                and item.hunk.kind == "text"
+                and not item.gone
+                and (item.state == "accepted") == accepted
             ]
-            if hunks := [item for item in hunks if not item.gone]:
+            if hunks:
                 split = self._split if number else frozenset[str]()
-                changes = changes_between(self.objects, *trees, split)
-                return changes.get(path), hunks
+                return changes_between(self.objects, *trees, split).get(path), hunks
         return None, []
 
 
@@ -83,8 +78,13 @@ def _all(shown: Review) -> Iterable[tuple[ReviewFile, ReviewHunk]]:
     return ((file, item) for file in shown.files for item in file.hunks)
 
 
-def _stem(hunk: str) -> str:
-    return hunk.partition("-")[0]
+def by_id(shown: Review, action: str) -> dict[str, tuple[ReviewFile, ReviewHunk]]:
+    """The hunks by id; an id that is both accepted and open means the one the action is for."""
+    found: dict[str, tuple[ReviewFile, ReviewHunk]] = {}
+    for file, item in _all(shown):
+        if item.hunk.id not in found or (item.state == "accepted") == (action == "unstage"):
+            found[item.hunk.id] = (file, item)
+    return found
 
 
 def _today(name: str, action: str, then: _Shown, now: _Shown) -> Sequence[str]:
@@ -109,8 +109,7 @@ def _today(name: str, action: str, then: _Shown, now: _Shown) -> Sequence[str]:
         spot = spot_of(before, item.hunk, positions)
         held = found_again(now.objects, after, [one.hunk for one in hunks], spot)
         if held:
-            found_now = [(hunks[index].hunk, at) for index, at in held.items()]
-            return [hunk.id + units.part_of(hunk, at) for hunk, at in found_now]
+            return [hunks[index].hunk.id + units.part_of(hunks[index].hunk, at) for index, at in held.items()]
     raise DecisionRefused(
         f"hunk {unit.hunk} is one of several with the same lines, and it is not where it was: look at the review again"
     )

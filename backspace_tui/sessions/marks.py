@@ -64,7 +64,7 @@ class Gone(NamedTuple):
     @property
     def name(self) -> str:
         """What the ids of all hunks with these lines begin with."""
-        return self.rejections[0].hunk.partition("-")[0]
+        return units.stem(self.rejections[0].hunk)
 
     def made_again(self, accepted: Iterable[Hunk], pending: Iterable[Hunk]) -> bool:
         """Whether one of these hunks of the path is the same in the same place."""
@@ -72,11 +72,9 @@ class Gone(NamedTuple):
         return any(
             hunk.kind != "text" or (hunk.new_start <= after and start <= hunk.new_end)
             for hunk in accepted
-            if hunk.id.partition("-")[0] == self.name
+            if units.stem(hunk.id) == self.name
         ) or any(
-            hunk.kind != "text" or touches(hunk, self.place)
-            for hunk in pending
-            if hunk.id.partition("-")[0] == self.name
+            hunk.kind != "text" or touches(hunk, self.place) for hunk in pending if units.stem(hunk.id) == self.name
         )
 
 

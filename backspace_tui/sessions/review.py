@@ -179,18 +179,19 @@ def _hunks(
     held = pending.old if pending is not None else taken.new if taken is not None else None
     gone = [one for one in marks.gone(path, held) if not one.made_again(accepted, open_)]
     accepted_hunks, pending_hunks, names = _numbered(accepted, open_, gone)
+    made_by = tuple(edit for edit in edits if not edit.carries_out) or edits
     result: list[ReviewHunk] = []
     if shown is not None:
         comments = marks.comments(shown, accepted, [hunk.id for hunk in accepted_hunks])
         for hunk, own, comment in zip(accepted_hunks, own_accepted, comments, strict=True):
-            result.append(ReviewHunk(hunk, "accepted", _why(objects, edits, hunk), comment, local=own.id))
+            result.append(ReviewHunk(hunk, "accepted", _why(objects, made_by, hunk), comment, local=own.id))
     answered: set[int] = set()
     if pending is not None:
         made = accepted_of(accepted)
         since = marks.since(pending) if accepted else None
         standings = marks.pending(pending, open_, [hunk.id for hunk in pending_hunks])
         for hunk, own, standing in zip(pending_hunks, open_, standings, strict=True):
-            result.append(_pending(hunk, own.id, standing, (made, since), _why(objects, edits, hunk)))
+            result.append(_pending(hunk, own.id, standing, (made, since), _why(objects, made_by, hunk)))
             answered.update(standing.answers)
     result.sort(key=lambda item: (item.hunk.new_start, item.hunk.old_start))
     why = edits[-1].seq if edits else 0
@@ -270,8 +271,8 @@ def _numbered(
 ) -> tuple[list[Hunk], list[Hunk], list[str]]:
     """All with ids that are different: hunks with the same lines count through all three, in the order of A's lines."""
     places = sorted(
-        [(hunk.new_start, 0, index, hunk.id.partition("-")[0]) for index, hunk in enumerate(accepted)]
-        + [(hunk.old_start, 1, index, hunk.id.partition("-")[0]) for index, hunk in enumerate(pending)]
+        [(hunk.new_start, 0, index, units.stem(hunk.id)) for index, hunk in enumerate(accepted)]
+        + [(hunk.old_start, 1, index, units.stem(hunk.id)) for index, hunk in enumerate(pending)]
         + [(one.place[0], 2, index, one.name) for index, one in enumerate(gone)]
     )
     seen: dict[str, int] = {}
@@ -292,7 +293,6 @@ def _named(hunk: Hunk, name: str) -> Hunk:
 
 def _why(objects: Objects, edits: tuple[Edit, ...], hunk: Hunk) -> int:
     """The ``seq`` of the newest edit that made a line of the hunk; the newest of all where no line tells."""
-    edits = tuple(edit for edit in edits if not edit.carries_out) or edits
     if not edits:
         return 0
     if hunk.kind != "text" or len(edits) == 1:

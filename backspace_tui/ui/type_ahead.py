@@ -33,8 +33,7 @@ class TypeAhead:
         self._app = app
         self._waiting: deque[Typed] = deque()
         self._next: Typed | None = None
-        self._under_way = False
-        self._lost: Timer | None = None
+        self._under_way: Timer | None = None
 
     def holds(self, event: Typed) -> bool:
         """Whether an earlier key is under way; then ``event`` is kept, and handled after it."""
@@ -48,12 +47,11 @@ class TypeAhead:
         text = isinstance(event, events.Paste) or event.is_printable
         if text and event.is_forwarded and isinstance(self._app.focused, Input):
             return  # lines keep the order of text themselves
-        self._under_way = True
-        self._lost = self._app.set_timer(_LONGEST, self._done)
-        self._pass(_ROUNDS, self._lost)
+        self._under_way = self._app.set_timer(_LONGEST, self._done)
+        self._pass(_ROUNDS, self._under_way)
 
     def _pass(self, rounds: int, mark: Timer) -> None:
-        if mark is not self._lost:
+        if mark is not self._under_way:
             return
         if not rounds or not self._app.screen_stack:
             self._done()
@@ -70,10 +68,9 @@ class TypeAhead:
         step()
 
     def _done(self) -> None:
-        if self._lost is not None:
-            self._lost.stop()
-        self._lost = None
-        self._under_way = False
+        if self._under_way is not None:
+            self._under_way.stop()
+        self._under_way = None
         if self._waiting:
             self._app.call_next(self._go_on)
 

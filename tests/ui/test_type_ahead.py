@@ -20,86 +20,68 @@ def burst(window: Window, *keys: str) -> None:
                 window.app.post_message(events.Key(character_to_key(character), character))
 
 
-def test_a_key_for_a_pane_does_not_take_the_line_from_the_keys_after_it(host: Host) -> None:
-    @scenario
-    async def look() -> None:
-        async with opened(launch_of(host.sample)) as window:
-            await window.ready()
-            burst(window, "2", "!", "echo hi", "enter")
-            await window.until(lambda: host.commands, "the command")
-            assert window.workspace.prompt.input.value == ""
-        assert host.commands == [cmd.RunForUser(command="echo hi")]
-
-    look()
+@scenario
+async def test_a_key_for_a_pane_does_not_take_the_line_from_the_keys_after_it(host: Host) -> None:
+    async with opened(launch_of(host.sample)) as window:
+        await window.ready()
+        burst(window, "2", "!", "echo hi", "enter")
+        await window.until(lambda: host.commands, "the command")
+        assert window.workspace.prompt.input.value == ""
+    assert host.commands == [cmd.RunForUser(command="echo hi")]
 
 
-def test_keys_after_enter_are_for_the_pane(host: Host) -> None:
-    @scenario
-    async def look() -> None:
-        async with opened(launch_of(host.sample)) as window:
-            await window.ready()
-            burst(window, "i", "go on", "enter", "y")
-            await window.until(lambda: len(host.commands) == 2, "both")
-            assert window.workspace.prompt.input.value == ""
-        said, decided = host.commands
-        assert said == cmd.Say(text="go on")
-        assert isinstance(decided, cmd.Decide)
-        assert decided.action == "accept"
-
-    look()
+@scenario
+async def test_keys_after_enter_are_for_the_pane(host: Host) -> None:
+    async with opened(launch_of(host.sample)) as window:
+        await window.ready()
+        burst(window, "i", "go on", "enter", "y")
+        await window.until(lambda: len(host.commands) == 2, "both")
+        assert window.workspace.prompt.input.value == ""
+    said, decided = host.commands
+    assert said == cmd.Say(text="go on")
+    assert isinstance(decided, cmd.Decide)
+    assert decided.action == "accept"
 
 
-def test_text_after_a_key_that_opens_a_line_goes_there(host: Host) -> None:
-    @scenario
-    async def look() -> None:
-        async with opened(launch_of(host.sample)) as window:
-            await window.ready()
-            burst(window, "c", "xyz, please", "enter", "i", "next", "enter")
-            await window.until(lambda: len(host.commands) == 2, "both")
-        commented, said = host.commands
-        assert isinstance(commented, cmd.Decide)
-        assert (commented.action, commented.comment) == ("comment", "xyz, please")
-        assert said == cmd.Say(text="next")
-
-    look()
+@scenario
+async def test_text_after_a_key_that_opens_a_line_goes_there(host: Host) -> None:
+    async with opened(launch_of(host.sample)) as window:
+        await window.ready()
+        burst(window, "c", "xyz, please", "enter", "i", "next", "enter")
+        await window.until(lambda: len(host.commands) == 2, "both")
+    commented, said = host.commands
+    assert isinstance(commented, cmd.Decide)
+    assert (commented.action, commented.comment) == ("comment", "xyz, please")
+    assert said == cmd.Say(text="next")
 
 
-def test_a_paste_waits_for_the_keys_before_it(host: Host) -> None:
-    @scenario
-    async def look() -> None:
-        async with opened(launch_of(host.sample)) as window:
-            await window.ready()
-            burst(window, "c")
-            window.app.post_message(events.Paste("pasted xyz"))
-            burst(window, " more", "enter")
-            await window.until(lambda: host.commands, "the comment")
-        (commented,) = host.commands
-        assert isinstance(commented, cmd.Decide)
-        assert commented.comment == "pasted xyz more"
-
-    look()
+@scenario
+async def test_a_paste_waits_for_the_keys_before_it(host: Host) -> None:
+    async with opened(launch_of(host.sample)) as window:
+        await window.ready()
+        burst(window, "c")
+        window.app.post_message(events.Paste("pasted xyz"))
+        burst(window, " more", "enter")
+        await window.until(lambda: host.commands, "the comment")
+    (commented,) = host.commands
+    assert isinstance(commented, cmd.Decide)
+    assert commented.comment == "pasted xyz more"
 
 
-def test_many_keys_at_once_are_one_step_each(host: Host) -> None:
-    @scenario
-    async def look() -> None:
-        async with opened(launch_of(host.sample)) as window:
-            await window.ready()
-            first = window.workspace.diff.cursor
-            burst(window, "j" * 6, "?", "jj", "escape", "j" * 3)
-            await window.until(lambda: window.workspace.diff.cursor == first + 9, "nine lines down")
-        assert host.commands == []
-
-    look()
+@scenario
+async def test_many_keys_at_once_are_one_step_each(host: Host) -> None:
+    async with opened(launch_of(host.sample)) as window:
+        await window.ready()
+        first = window.workspace.diff.cursor
+        burst(window, "j" * 6, "?", "jj", "escape", "j" * 3)
+        await window.until(lambda: window.workspace.diff.cursor == first + 9, "nine lines down")
+    assert host.commands == []
 
 
-def test_keys_after_the_one_that_leaves_are_nothing(host: Host) -> None:
-    @scenario
-    async def look() -> None:
-        async with opened(launch_of(host.sample)) as window:
-            await window.ready()
-            burst(window, "q", "yyyy")
-            await window.until(lambda: not window.app.is_running, "the end")
-        assert host.commands == []
-
-    look()
+@scenario
+async def test_keys_after_the_one_that_leaves_are_nothing(host: Host) -> None:
+    async with opened(launch_of(host.sample)) as window:
+        await window.ready()
+        burst(window, "q", "yyyy")
+        await window.until(lambda: not window.app.is_running, "the end")
+    assert host.commands == []
